@@ -1,0 +1,1 @@
+"""tedi: faces from words, in StyleGAN's W space."""
