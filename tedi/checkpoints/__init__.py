@@ -1,0 +1,1 @@
+"""Anybody's weight files, read without running anything that is in them."""

@@ -1,0 +1,72 @@
+"""The project's own weight files: safetensors whose metadata says what they are for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from tedi.encoders.text import TextEncoder
+from tedi.errors import TediError
+from tedi.generators import GENERATORS
+from tedi.interfaces import Generator
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (half precision widened to float32) and metadata of a safetensors file.
+
+    Raises:
+        TediError: it is not there, or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise TediError(f"{path}: not a readable safetensors file ({error})") from error
+    return {n: t.float() if t.dtype == torch.half else t for n, t in tensors.items()}, metadata
+
+
+def load_generator(paths: Sequence[Path]) -> Generator:
+    """Frozen generator whose parts lie in one file or several; all keys must fit.
+
+    Raises:
+        TediError: a file is broken, or keys are missing or left over.
+    """
+    state: dict[str, Tensor] = {}
+    architecture = ""
+    for path in paths:
+        tensors, metadata = read(path)
+        state |= tensors
+        architecture = metadata.get("architecture", architecture)
+    generator: Generator = GENERATORS[architecture]()
+    _fill(generator, state, paths[0])
+    return generator
+
+
+def load_text_encoder(path: Path, *, slots: int) -> TextEncoder:
+    """Frozen text encoder, without its backbone.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    state, _ = read(path)
+    try:
+        concepts, channels = state["concepts"].shape
+        width = state["reader.enter.weight"].shape[1]
+    except KeyError as error:
+        raise TediError(f"{path}: not a text encoder; {error} is missing") from error
+    encoder = TextEncoder(width, concepts, slots=slots, channels=channels)
+    _fill(encoder, state, path)
+    return encoder
+
+
+def _fill(part: object, state: dict[str, Tensor], path: Path) -> None:
+    assert isinstance(part, nn.Module)
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TediError(f"{path}: does not fit {type(part).__name__}: {reason}") from error
+    part.eval().requires_grad_(False)

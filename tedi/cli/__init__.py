@@ -1,0 +1,79 @@
+"""The command line: parses, prints, and turns errors into one line; a command is one file."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+import tedi
+from tedi.errors import TediError
+from tedi.registry import unknown
+
+COMMANDS = {
+    "generate": "tedi.cli.generate:generate",
+    "weights": "tedi.cli.weights:weights",
+}
+
+
+class Commands(click.Group):
+    """The commands of `COMMANDS`, imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The command of a name.
+
+        Raises:
+            UsageError: there is none; the nearest one is suggested.
+        """
+        if name not in COMMANDS:
+            raise unknown("command", name, COMMANDS)
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tedi.__version__, message="tedi %(version)s")
+def cli() -> None:
+    r"""Faces from words, on your own machine.
+
+    \b
+    tedi generate "a smiling woman with bangs"
+    tedi generate "an old man with a full beard" -n 8 --grid --out men.png
+    tedi weights list
+    """
+
+
+def main() -> None:
+    """Entry point: runs a command and exits with its status.
+
+    0 done, 1 failed, 2 called wrongly, 130 stopped from the keyboard.
+    """
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Exit status of the command line with these arguments; errors go to stderr as one line."""
+    try:
+        cli.main(arguments, prog_name="tedi", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except TediError as error:
+        return _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("stopped; what is finished stays", 130)
+    except BrokenPipeError:  # the reader of stdout has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"tedi: {' '.join(message.split())}", err=True)
+    return status

@@ -1,0 +1,269 @@
+"""`tedi generate`: prompts in, pictures out."""
+
+import itertools
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tedi import zoo
+from tedi.cli.options import Bars, Seeds
+from tedi.errors import TediError, UsageError
+from tedi.images import contact_sheet, read_provenance, save
+from tedi.outputs import Exist, output_paths
+from tedi.prompts import clean
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from tedi.pipeline import Toolkit
+
+MAX_CELLS = 2000
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("-n", "count", type=click.IntRange(1), help="Pictures a prompt.  [default: 1]")
+@click.option(
+    "--seed", "seeds", type=Seeds(), help="One seed a picture: 7, 0-7 or 1,5,9.  [default: 0]"
+)
+@click.option(
+    "--psi",
+    type=click.FloatRange(0, 2),
+    default=0.7,
+    show_default=True,
+    help="Variety of what the prompt leaves open: 0 none, 1 all.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 100),
+    help="How firmly the prompt is followed: 0 ignores it.  [default: 2]",
+)
+@click.option(
+    "--out",
+    help="A file, a folder, or a pattern with {prompt}, {seed}, {index}; by suffix .png, .jpg or "
+    ".webp.  [default: PROMPT-seedN.png here]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+@click.option("--grid", is_flag=True, help="One contact sheet instead of single pictures.")
+@click.option("--preview", is_flag=True, help="256 px, several times as fast.")
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    help="A file with one prompt a line; pictures already made are skipped, so that a stopped "
+    "run goes on.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Pictures drawn at a time; pays on a GPU.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of drawing; bfloat16 is faster and less exact.",
+)
+@click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line a picture, not its path.")
+@click.option("--dry-run", is_flag=True, help="Print what would be made; make nothing.")
+def generate(
+    text: str | None,
+    count: int | None,
+    seeds: Sequence[int] | None,
+    psi: float,
+    strength: float | None,
+    out: str | None,
+    overwrite: bool,
+    grid: bool,
+    preview: bool,
+    prompts: Path | None,
+    batch_size: int,
+    device: str,
+    dtype: str,
+    compiled: bool,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    r"""Faces that fit TEXT, at 1024 px.
+
+    \b
+    tedi generate "a smiling woman with bangs"
+    tedi generate "a child in a hat" -n 8 --grid --out child.png
+    tedi generate "an old man" --seed 40-47 --out "men/{seed:03d}.jpg"
+    tedi generate --prompts prompts.txt --seed 0-3 --out faces/
+
+    Paths go to stdout, progress to stderr.
+    """
+    texts, chosen = _texts(text, prompts), _seeds(seeds, count)
+    drawing: dict[str, Any] = {"psi": psi, "preview": preview, "batch_size": batch_size}
+    if strength is not None:
+        drawing["strength"] = strength
+    run = Run(texts, chosen, drawing, overwrite=overwrite, as_json=as_json, resume=bool(prompts))
+    out = _out(out, prompts=prompts, grid=grid)
+    # Names are checked before anything is loaded; a grid is one picture.
+    paths = output_paths(out, prompts=texts[:1] if grid else texts, seeds=run.named_seeds(grid))
+    if dry_run:
+        return run.show(paths)
+    model = _load(device=device, dtype=dtype, compiled=compiled)
+    return run.write_sheet(model, next(paths)) if grid else run.write(model, paths)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to make, and how to tell of it."""
+
+    texts: Sequence[str]
+    seeds: Sequence[int]
+    drawing: dict[str, Any]  # arguments of `Toolkit.stream`
+    overwrite: bool
+    as_json: bool
+    resume: bool  # skip pictures that are there and were made just so
+
+    @property
+    def total(self) -> int:
+        """Pictures in all."""
+        return len(self.texts) * len(self.seeds)
+
+    @property
+    def exist(self) -> Exist:
+        """What to do about a file that is there."""
+        return "overwrite" if self.overwrite else "error"
+
+    def named_seeds(self, grid: bool) -> Sequence[int]:
+        """Seeds that need a name each.
+
+        Raises:
+            UsageError: a grid too large for one picture.
+        """
+        if grid and self.total > MAX_CELLS:
+            raise UsageError(f"--grid: {self.total} pictures, at most {MAX_CELLS} fit; lower -n")
+        return self.seeds[:1] if grid else self.seeds
+
+    def pairs(self) -> Iterator[tuple[str, int]]:
+        """(prompt, seed) of each picture, made one at a time."""
+        return itertools.product(self.texts, self.seeds)
+
+    def show(self, paths: Iterator[Path]) -> None:
+        """Print what would be written."""
+        for (prompt, seed), path in zip(self.pairs(), paths, strict=False):
+            plan = {"path": str(path), "prompt": prompt, "seed": seed, **self.drawing}
+            click.echo(json.dumps(plan) if self.as_json else path)
+
+    def write(self, model: "Toolkit", paths: Iterator[Path]) -> None:
+        """Draw and save one picture at a time."""
+        waiting: deque[Path] = deque()
+        with _bar(self.total) as bar:
+            for face in model.stream(self._missing(model, paths, waiting, bar), **self.drawing):
+                path = waiting.popleft()
+                face.save(path, exist=self.exist)
+                self._tell(path, face.record)
+                bar.update()
+
+    def _missing(
+        self, model: "Toolkit", paths: Iterator[Path], waiting: "deque[Path]", bar: Any
+    ) -> Iterator[tuple[str, int]]:
+        """Pairs that have no picture yet; their paths are put in `waiting`."""
+        for (prompt, seed), path in zip(self.pairs(), paths, strict=True):
+            if path.exists() and not self.overwrite:
+                record = model.record_of(prompt, seed, **self.drawing)
+                if not self.resume or read_provenance(path) != record:
+                    way = "--overwrite" if not self.resume else "--overwrite or another --out"
+                    raise TediError(f"{path}: exists and is another picture; pass {way}")
+                self._tell(path, record)
+                bar.update()
+                continue
+            waiting.append(path)
+            yield prompt, seed
+
+    def write_sheet(self, model: "Toolkit", path: Path) -> None:
+        """Draw all pictures into one contact sheet: a row a prompt, a column a seed."""
+        cell = 256
+        record: dict[str, Any] = {}
+        pictures = []
+        with _bar(self.total) as bar:
+            for face in model.stream(self.pairs(), **self.drawing):
+                pictures.append(face.picture.resize((cell, cell), reducing_gap=3.0))
+                record = record or face.record
+                bar.update()
+        rows, labels = _rows(pictures, self.texts, self.seeds)
+        sheet = contact_sheet(rows, labels=labels, cell=cell)
+        record |= {"prompt": "; ".join(self.texts), "seed": None, "seeds": list(self.seeds)}
+        save(sheet, path, record, exist=self.exist)
+        self._tell(path, record)
+
+    def _tell(self, path: Path, record: dict[str, Any]) -> None:
+        click.echo(json.dumps({"path": str(path), **record}) if self.as_json else path)
+
+
+def _rows(
+    pictures: Sequence["Image"], texts: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[Sequence["Image"]], list[str]]:
+    """Rows and labels of a sheet: by prompt, or for a single prompt in a near-square."""
+    columns = len(seeds) if len(texts) > 1 else math.ceil(math.sqrt(len(seeds)))
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    return rows, list(texts) if len(texts) > 1 else [texts[0], *[""] * (len(rows) - 1)]
+
+
+def _texts(text: str | None, prompts: Path | None) -> list[str]:
+    """The prompts, each checked before anything is loaded or made."""
+    if (text is None) == (prompts is None):
+        raise UsageError('give a prompt, as in: tedi generate "a smiling woman", or --prompts FILE')
+    if prompts is None:
+        return [clean(str(text))]
+    try:
+        lines = prompts.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TediError(f"--prompts: {prompts} cannot be read as UTF-8 text ({error})") from error
+    texts = [clean(line) for line in lines if line.strip() and not line.startswith("#")]
+    if not texts:
+        raise UsageError(f"--prompts: {prompts} holds no prompt")
+    return texts
+
+
+def _seeds(seeds: Sequence[int] | None, count: int | None) -> Sequence[int]:
+    """Seeds of a prompt's pictures: as given, or `count` of them from the one given."""
+    if seeds is None:
+        return range(count or 1)
+    if count is None or count == len(seeds):
+        return seeds
+    if len(seeds) > 1:
+        raise UsageError(
+            f"-n {count} and --seed with {len(seeds)} seeds disagree; give one of them"
+        )
+    return range(seeds[0], seeds[0] + count)
+
+
+def _out(out: str | None, *, prompts: Path | None, grid: bool) -> str | None:
+    """Where to write; a run that can be resumed needs names that depend on nothing but itself."""
+    if prompts is None or grid or (out and ("{" in out or Path(out).suffix)):
+        return out
+    return os.path.join(out or prompts.stem, "{prompt}-seed{seed}.png")
+
+
+def _bar(total: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="picture", disable=None if total > 1 else True)
+
+
+def _load(**options: Any) -> "Toolkit":
+    """The toolkit, with bars for downloads and PyTorch's compile cache kept between runs."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(zoo.home() / "compiled"))
+    from tedi.pipeline import load
+
+    bars = Bars()
+    try:
+        return load(progress=bars, **options)
+    finally:
+        bars.close()

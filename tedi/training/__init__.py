@@ -1,0 +1,14 @@
+"""Training: tasks by name, all run by the one loop of `tedi.training.loop`.
+
+An entry is a function that makes the task from the run's `Settings`.
+"""
+
+from tedi.registry import Table
+
+TASKS = Table(
+    "training task",
+    {
+        "preview": "tedi.training.preview:make_task",
+        "text": "tedi.training.text:make_task",
+    },
+)
