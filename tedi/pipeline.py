@@ -9,10 +9,8 @@
 torch.Size([16, 512])
 """
 
-import ctypes
 import itertools
 import logging
-import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -23,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from tedi import __version__, control, images, language, zoo
+from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
 from tedi.encoders.text import Measurement, TextEncoder
 from tedi.errors import UsageError
@@ -98,7 +97,8 @@ class Toolkit:
             UsageError: a prompt that cannot be read, or a value out of range.
         """
         named = [prompts] if isinstance(prompts, str) else list(prompts)
-        jobs = ((prompt, seed) for prompt in named for seed in list(seeds))
+        chosen = list(seeds)
+        jobs = ((prompt, seed) for prompt in named for seed in chosen)
         faces = self.stream(
             jobs, psi=psi, strength=strength, preview=preview, batch_size=batch_size
         )
@@ -245,17 +245,3 @@ def choose_device(device: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device: {device!r} cannot be used here ({reason}); try cpu") from error
     return chosen
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc not to return freed blocks to the system; elsewhere do nothing.
-
-    A 1024 px picture goes through blocks of 64 MB. By default glibc maps each anew, and having
-    the system zero their pages takes as long as drawing.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-    mallopt(M_MMAP_THRESHOLD, 2**30)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

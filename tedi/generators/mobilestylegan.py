@@ -26,16 +26,18 @@ PREVIEW_SLOTS = ((9, 10), (9, 11), (10, 13), (11, 16))  # [first, end) of up, co
 GROUPS = {"coarse": range(0, 5), "medium": range(5, 9), "fine": range(9, 16), "all": range(16)}
 
 
-def inverse_haar(bands: Tensor) -> Tensor:
+def inverse_haar(bands: Tensor, style: Tensor | None = None) -> Tensor:
     """Picture of twice the size from its four orthonormal Haar bands.
 
     Args:
         bands: (N, 4C, H, W), the low band's C channels, then LH, HL and HH (C each).
+        style: (N, 4C), a factor for each channel; None is 1.
 
     Returns:
         (N, C, 2H, 2W), new, channels last.
     """
-    low, lh, hl, hh = (bands / 2).chunk(4, dim=1)
+    scale = 0.5 if style is None else 0.5 * style[:, :, None, None]
+    low, lh, hl, hh = (bands * scale).chunk(4, dim=1)
     top, bottom, left, right = low + lh, low - lh, hl + hh, hl - hh
     phases = top + left, top - left, bottom + right, bottom - right
     N, C, H, W = low.shape
@@ -43,7 +45,12 @@ def inverse_haar(bands: Tensor) -> Tensor:
         rows = [torch.stack(pair, dim=-1) for pair in (phases[:2], phases[2:])]
         out = torch.stack(rows, dim=3).reshape(N, C, 2 * H, 2 * W)
         return out.contiguous(memory_format=torch.channels_last)
-    out = bands.new_empty((N, C, 2 * H, 2 * W)).contiguous(memory_format=torch.channels_last)
+    out = torch.empty(
+        (N, C, 2 * H, 2 * W),
+        dtype=bands.dtype,
+        device=bands.device,
+        memory_format=torch.channels_last,
+    )
     for i, phase in enumerate(phases):
         out[:, :, i // 2 :: 2, i % 2 :: 2] = phase
     return out
@@ -113,7 +120,7 @@ class Block(nn.Module):
         self.conv2 = ModulatedConv(fan_out, fan_out, size, slots=slots[2])
 
     def forward(self, x: Tensor, styles: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        x = inverse_haar(x * styles[0][:, :, None, None])
+        x = inverse_haar(x, styles[0])
         return self.conv2(self.conv1(x, styles[1]), styles[2])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from tedi.errors import TediError
 
 SEED, COUNT, WIDTH = 20261121, 4096, 512  # of the noise that tedifaces was drawn from
+PSI = 0.8  # that its pictures were truncated with
 
 
 def load_tedifaces(folder: Path) -> Any:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tedi import config, zoo
+from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
 from tedi.generators.mobilestylegan import PREVIEW_BLOCKS, MobileStyleGAN, haar
 from tedi.training.loop import Settings
@@ -34,6 +35,7 @@ class PreviewOptions:
 
 def make_task(settings: Settings) -> "PreviewTask":
     """The task on the released generator, which is fetched if need be."""
+    keep_freed_memory()
     options = config.build(PreviewOptions, settings.options, where="options")
     state, _ = native.read(zoo.pull("mobilestylegan-ffhq"))
     generator = MobileStyleGAN()

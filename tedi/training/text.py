@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tedi import config, grammar, zoo
+from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
 from tedi.encoders.text import TextEncoder
 from tedi.interfaces import Generator
@@ -84,6 +85,7 @@ def denied(says: Mapping[str, frozenset[Any]]) -> Tensor:
 
 def make_task(settings: Settings) -> "TextTask":
     """The task on the released generator and backbone, which are fetched if need be."""
+    keep_freed_memory()
     options = config.build(TextOptions, settings.options, where="options")
     files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
     backbone = load_backbone(zoo.pull(options.backbone), name=options.backbone)
@@ -241,9 +243,12 @@ def _rank(similarity: Tensor, truth: Tensor) -> Tensor:
 
 
 def _r_precision(similarity: Tensor, *, among: int = 100) -> float:
-    """Chance that a caption's own code beats 99 others drawn at random (closed form)."""
+    """Chance that a caption's own code beats 99 others drawn at random (closed form).
+
+    Where there are fewer than 99 others, all of them are drawn.
+    """
     n = len(similarity)
     better = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
-    steps = torch.arange(among - 1, dtype=torch.double)
+    steps = torch.arange(min(among, n) - 1, dtype=torch.double)
     free = (n - 1 - better[:, None] - steps).clamp_min(0) / (n - 1 - steps)
     return float(free.prod(dim=1).mean())
