@@ -14,13 +14,15 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """Instance of a settings dataclass.
 
     Args:
-        cls: a dataclass whose fields are int, float, bool, str, or tuples.
+        cls: a dataclass whose fields are int, float, bool, str, tuples or dicts.
         values: what differs from the defaults.
         where: the file or option the values came from, for messages.
 
     Raises:
         UsageError: a key that is no field, a missing field, or a value of another type.
     """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{where}: expected settings by name, got {values!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
     for name in values:
@@ -39,6 +41,6 @@ def _cast(value: Any, hint: Any, name: str, where: str) -> Any:
     kind = getattr(hint, "__origin__", hint)
     if kind is tuple and isinstance(value, list):
         return tuple(value)
-    if kind in (int, float, bool, str, tuple) and type(value) is not kind:
+    if kind in (int, float, bool, str, tuple, dict) and type(value) is not kind:
         raise UsageError(f"{where}: {name}: expected {kind.__name__}, got {value!r}")
     return value

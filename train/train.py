@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from tedi import config
-from tedi.errors import TediError
+from tedi.errors import TediError, UsageError
 from tedi.training import TASKS
 from tedi.training.loop import Settings, run
 
@@ -43,14 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def read(path: Path, changes: list[str]) -> Settings:
     """Settings of a YAML with single values changed; "options.NAME" is a task's own."""
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise TediError(f"{path}: cannot be read as YAML ({error})") from error
     for change in changes:
-        name, _, text = change.partition("=")
-        *parents, last = name.split(".")
-        place = values
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(text)
+        name, equals, text = change.partition("=")
+        group, dot, option = name.partition(".")
+        if not equals or (dot and group != "options"):
+            raise UsageError(f"--set: expected NAME=VALUE or options.NAME=VALUE, got {change!r}")
+        value = yaml.safe_load(text)
+        values |= {"options": values.get("options", {}) | {option: value}} if dot else {name: value}
     return config.build(Settings, values, where=str(path))
 
 

@@ -32,7 +32,7 @@ def load_generator(paths: Sequence[Path]) -> Generator:
     """Frozen generator whose parts lie in one file or several; all keys must fit.
 
     Raises:
-        TediError: a file is broken, or keys are missing or left over.
+        TediError: a file is broken or no generator's, or keys are missing or left over.
     """
     state: dict[str, Tensor] = {}
     architecture = ""
@@ -40,6 +40,8 @@ def load_generator(paths: Sequence[Path]) -> Generator:
         tensors, metadata = read(path)
         state |= tensors
         architecture = metadata.get("architecture", architecture)
+    if architecture not in GENERATORS:
+        raise TediError(f"{paths[0]}: holds no generator; its architecture is {architecture!r}")
     generator: Generator = GENERATORS[architecture]()
     _fill(generator, state, paths[0])
     return generator

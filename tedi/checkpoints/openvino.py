@@ -48,9 +48,17 @@ def _tensor(entry: ET.Element | None, data: bytes) -> Tensor:
 
 
 def convert_mobilestylegan(folder: Path, out: Path) -> None:
-    """Write `tedi.generators.mobilestylegan`'s state from the two IR models in `folder`."""
-    state = _mapping(read_constants(folder / "MappingNetwork.xml"))
-    state |= _synthesis(read_constants(folder / "SynthesisNetwork.xml"))
+    """Write `tedi.generators.mobilestylegan`'s state from the two IR models in `folder`.
+
+    Raises:
+        TediError: a model is broken, or is another network.
+    """
+    mapping = read_constants(folder / "MappingNetwork.xml")
+    synthesis = read_constants(folder / "SynthesisNetwork.xml")
+    try:
+        state = _mapping(mapping) | _synthesis(synthesis)
+    except (KeyError, ValueError) as error:
+        raise TediError(f"{folder}: the IR models are not MobileStyleGAN's ({error})") from error
     metadata = {"architecture": "mobilestylegan", "converted_from": "OpenVINO IR"}
     save_file({name: t.contiguous() for name, t in state.items()}, out, metadata=metadata)
 

@@ -39,13 +39,13 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(tedi.__version__, message="tedi %(version)s")
 def cli() -> None:
-    r"""Faces from words, on your own machine.
+    """Faces from words, on your own machine.
 
     \b
     tedi generate "a smiling woman with bangs"
     tedi generate "an old man with a full beard" -n 8 --grid --out men.png
     tedi weights list
-    """
+    """  # noqa: D301  "\b" is the character that keeps click from wrapping
 
 
 def main() -> None:
@@ -63,6 +63,9 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2; its message is the help
+            error.show()
+            return error.exit_code
         return _fail(error.format_message(), error.exit_code)
     except TediError as error:
         return _fail(str(error), error.exit_code)

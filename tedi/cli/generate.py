@@ -1,6 +1,5 @@
 """`tedi generate`: prompts in, pictures out."""
 
-import itertools
 import json
 import math
 import os
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi import zoo
-from tedi.cli.options import Bars, Seeds
+from tedi.cli.options import MAX_SEED, Bars, Seeds
 from tedi.errors import TediError, UsageError
 from tedi.images import contact_sheet, read_provenance, save
 from tedi.outputs import Exist, output_paths
@@ -29,7 +28,9 @@ MAX_CELLS = 2000
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("-n", "count", type=click.IntRange(1), help="Pictures a prompt.  [default: 1]")
+@click.option(
+    "-n", "count", type=click.IntRange(1, MAX_SEED + 1), help="Pictures a prompt.  [default: 1]"
+)
 @click.option(
     "--seed", "seeds", type=Seeds(), help="One seed a picture: 7, 0-7 or 1,5,9.  [default: 0]"
 )
@@ -95,7 +96,7 @@ def generate(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    r"""Faces that fit TEXT, at 1024 px.
+    """Faces that fit TEXT, at 1024 px.
 
     \b
     tedi generate "a smiling woman with bangs"
@@ -104,7 +105,7 @@ def generate(
     tedi generate --prompts prompts.txt --seed 0-3 --out faces/
 
     Paths go to stdout, progress to stderr.
-    """
+    """  # noqa: D301
     texts, chosen = _texts(text, prompts), _seeds(seeds, count)
     drawing: dict[str, Any] = {"psi": psi, "preview": preview, "batch_size": batch_size}
     if strength is not None:
@@ -152,7 +153,7 @@ class Run:
 
     def pairs(self) -> Iterator[tuple[str, int]]:
         """(prompt, seed) of each picture, made one at a time."""
-        return itertools.product(self.texts, self.seeds)
+        return ((text, seed) for text in self.texts for seed in self.seeds)
 
     def show(self, paths: Iterator[Path]) -> None:
         """Print what would be written."""
@@ -188,6 +189,8 @@ class Run:
 
     def write_sheet(self, model: "Toolkit", path: Path) -> None:
         """Draw all pictures into one contact sheet: a row a prompt, a column a seed."""
+        if path.exists() and not self.overwrite:
+            raise TediError(f"{path}: already exists; pass --overwrite to replace it")
         cell = 256
         record: dict[str, Any] = {}
         pictures = []
@@ -222,10 +225,16 @@ def _texts(text: str | None, prompts: Path | None) -> list[str]:
     if prompts is None:
         return [clean(str(text))]
     try:
-        lines = prompts.read_text(encoding="utf-8").splitlines()
+        lines = prompts.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TediError(f"--prompts: {prompts} cannot be read as UTF-8 text ({error})") from error
-    texts = [clean(line) for line in lines if line.strip() and not line.startswith("#")]
+    texts = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                texts.append(clean(line))
+            except UsageError as error:
+                raise UsageError(f"{prompts}, line {number}: {error}") from error
     if not texts:
         raise UsageError(f"--prompts: {prompts} holds no prompt")
     return texts
@@ -241,6 +250,8 @@ def _seeds(seeds: Sequence[int] | None, count: int | None) -> Sequence[int]:
         raise UsageError(
             f"-n {count} and --seed with {len(seeds)} seeds disagree; give one of them"
         )
+    if seeds[0] + count - 1 > MAX_SEED:
+        raise UsageError(f"-n {count} from --seed {seeds[0]}: seeds end at {MAX_SEED}; lower one")
     return range(seeds[0], seeds[0] + count)
 
 

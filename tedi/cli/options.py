@@ -5,6 +5,8 @@ from typing import Any
 import click
 
 MAX_SEED = 2**32 - 1
+"""Noise depends on a seed's lowest 32 bits."""
+MAX_LISTED = 10**6
 
 
 class Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -23,14 +25,19 @@ class Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if not isinstance(value, str):
             return value  # type: ignore[return-value]
         ranges = [self._range(part.strip(), value, param, ctx) for part in value.split(",")]
-        return ranges[0] if len(ranges) == 1 else [seed for r in ranges for seed in r]
+        if len(ranges) == 1:
+            return ranges[0]
+        if (total := sum(map(len, ranges))) > MAX_LISTED:
+            self.fail(f"{total} seeds in a list, at most {MAX_LISTED}; give one range", param, ctx)
+        return [seed for r in ranges for seed in r]
 
     def _range(
         self, part: str, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> range:
         first, dash, last = part.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
-            self.fail(f"expected 7, 0-7 or 1,5,9, got {value!r}", param, ctx)
+        ends = [first, last] if dash else [first]
+        if not all(end.isdecimal() and len(end) <= len(str(MAX_SEED)) for end in ends):
+            self.fail(f"expected 7, 0-7 or 1,5,9 up to {MAX_SEED}, got {value[:40]!r}", param, ctx)
         start, end = int(first), int(last if dash else first)
         if not start <= end <= MAX_SEED:
             self.fail(f"expected rising seeds up to {MAX_SEED}, got {part!r}", param, ctx)

@@ -10,13 +10,13 @@ from tedi.cli.options import Bars
 
 @click.group()
 def weights() -> None:
-    r"""Weights by name: list, show, pull, path.
+    """Weights by name: list, show, pull, path.
 
     \b
     tedi weights list
     tedi weights show mobilestylegan-ffhq
     tedi weights pull minilm-l6
-    """
+    """  # noqa: D301
 
 
 def _names() -> list[str]:

@@ -1,0 +1,80 @@
+"""Networks of a few numbers that keep the interfaces of the real ones, for tests of logic."""
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+
+from tedi.encoders.text import TextEncoder
+from tedi.pipeline import Toolkit
+
+WORD_WIDTH = 12
+
+
+class TinyGenerator(nn.Module):
+    """Draws 32 px gradients; `mapping` is linear, its `w_avg` is not zero."""
+
+    name = "tiny"
+    resolution = 32
+
+    def __init__(self, *, width: int = 8, slots: int = 16) -> None:
+        super().__init__()
+        self.slots, self.width = slots, width
+        random = torch.Generator().manual_seed(7)
+        turn = torch.linalg.qr(torch.randn(width, width, generator=random)).Q
+        self.register_buffer("turn", turn)
+        self.register_buffer("w_avg", torch.linspace(-1, 1, width) + 0.5)
+        self.register_buffer("paint", torch.randn(slots * width, 12, generator=random) / 8)
+
+    def mapping(self, z: Tensor) -> Tensor:
+        return z @ self.turn + self.w_avg
+
+    def synthesis(self, ws: Tensor) -> Tensor:
+        corners = (ws.flatten(1) @ self.paint).tanh().unflatten(1, (3, 2, 2))
+        return nn.functional.interpolate(corners, (32, 32), mode="bilinear", align_corners=True)
+
+    def preview(self, ws: Tensor) -> Tensor:
+        return nn.functional.interpolate(self.synthesis(ws), (16, 16), mode="area")
+
+
+class TinyBackbone(nn.Module):
+    """A state for each word, which depends on its letters alone."""
+
+    name, width = "tiny", WORD_WIDTH
+
+    def forward(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        rows = [torch.stack([self.state(word) for word in prompt.split()]) for prompt in prompts]
+        mask = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.bool)
+        for used, row in zip(mask, rows, strict=True):
+            used[: len(row)] = True
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), mask
+
+    def state(self, word: str) -> Tensor:
+        random = torch.Generator().manual_seed(zlib.crc32(word.encode()))
+        return torch.randn(WORD_WIDTH, generator=random)
+
+
+def text_encoder(*, concepts: int = 3, slots: int = 16, channels: int = 8) -> TextEncoder:
+    """An encoder whose whitening belongs to a made-up covariance; concepts are random."""
+    torch.manual_seed(1)
+    encoder = TextEncoder(WORD_WIDTH, concepts, slots=slots, channels=channels)
+    mix = torch.randn(channels, channels)
+    values, vectors = torch.linalg.eigh(mix @ mix.T / channels + 0.1 * torch.eye(channels))
+    with torch.no_grad():
+        encoder.concepts.normal_()
+        encoder.reader.leave.normal_(std=0.2)
+        encoder.w_avg.copy_(torch.linspace(-1, 1, channels) + 0.5)
+        encoder.whiten.copy_((vectors / values.sqrt()).T)
+        encoder.color.copy_(vectors * values.sqrt())
+    encoder.backbone = TinyBackbone()
+    return encoder.eval().requires_grad_(False)
+
+
+def toolkit(generator: nn.Module | None = None, text: TextEncoder | None = None) -> Toolkit:
+    """The assembly of tiny parts."""
+    return Toolkit(
+        generator or TinyGenerator(),
+        text or text_encoder(),
+        dtype=torch.float32,
+        weights={"tiny": "0" * 64},
+    )
