@@ -13,9 +13,6 @@ from torch import Tensor
 from tedi.encoders.text import Measurement, TextEncoder
 from tedi.interfaces import Generator
 
-STRENGTH = 2.0
-"""Default strength of a text: how many times over it is said; see `Measurement.sharpened`."""
-
 
 def noise(seeds: Sequence[int], width: int) -> Tensor:
     """Noise z (N, width), float32 on the CPU; each row depends on its own seed alone."""

@@ -1,4 +1,4 @@
-"""The joints of DESIGN.md as types: what a part offers to the parts above it.
+"""The joints between parts as types: what a part offers to the parts above it.
 
 Only two tensors cross a joint: `ws` (N, L, C), absolute codes of W+, and `image` (N, 3, H, W),
 RGB in [-1, 1].

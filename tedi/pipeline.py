@@ -27,6 +27,7 @@ from tedi.encoders.text import Measurement, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.outputs import Exist
+from tedi.prompts import STRENGTH
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +66,17 @@ class Toolkit:
         *,
         dtype: torch.dtype,
         weights: dict[str, str],
+        compiled: bool = False,
     ) -> None:
         self.generator, self.text, self.dtype, self.weights = generator, text, dtype, weights
         self.device = generator.w_avg.device
-        self.draw: dict[bool, Callable[[Tensor], Tensor]] = {
+        self._draw: dict[bool, Callable[[Tensor], Tensor]] = {
             False: generator.synthesis,
             True: generator.preview,
         }
+        if compiled:
+            for preview, draw in self._draw.items():
+                self._draw[preview] = torch.compile(draw, dynamic=False)
 
     def generate(
         self,
@@ -79,7 +84,7 @@ class Toolkit:
         *,
         seeds: Iterable[int] = (0,),
         psi: float = 0.7,
-        strength: float = control.STRENGTH,
+        strength: float = STRENGTH,
         preview: bool = False,
         batch_size: int = 1,
     ) -> list[Face]:
@@ -109,7 +114,7 @@ class Toolkit:
         jobs: Iterable[tuple[str, int]],
         *,
         psi: float = 0.7,
-        strength: float = control.STRENGTH,
+        strength: float = STRENGTH,
         preview: bool = False,
         batch_size: int = 1,
     ) -> Iterator[Face]:
@@ -158,7 +163,7 @@ class Toolkit:
         parts = ws.split(1) if ws.device.type == "cpu" else [ws]
         half = self.dtype != torch.float32
         with torch.autocast(ws.device.type, self.dtype, enabled=half):
-            drawn = [self.draw[preview](part).float() for part in parts]
+            drawn = [self._draw[preview](part).float() for part in parts]
         return images.to_pil(torch.cat(drawn))
 
     def record_of(
@@ -167,7 +172,7 @@ class Toolkit:
         seed: int,
         *,
         psi: float = 0.7,
-        strength: float = control.STRENGTH,
+        strength: float = STRENGTH,
         preview: bool = False,
         batch_size: int = 1,
     ) -> dict[str, Any]:
@@ -224,10 +229,13 @@ def load(
     text = native.load_text_encoder(files[TEXT], slots=generator.slots)
     text.backbone = language.load_backbone(files[backbone_name], name=backbone_name)
     weights = {name: zoo.find(name).sha256 or zoo.sha256(file) for name, file in files.items()}
-    toolkit = Toolkit(generator.to(where), text.to(where), dtype=DTYPES[dtype], weights=weights)
-    if compiled:
-        toolkit.draw = {k: torch.compile(f, dynamic=False) for k, f in toolkit.draw.items()}
-    return toolkit
+    return Toolkit(
+        generator.to(where),
+        text.to(where),
+        dtype=DTYPES[dtype],
+        weights=weights,
+        compiled=compiled,
+    )
 
 
 def choose_device(device: str) -> torch.device:

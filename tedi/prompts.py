@@ -5,6 +5,8 @@ import unicodedata
 from tedi.errors import UsageError
 
 MAX_CHARACTERS = 2000
+STRENGTH = 3.0
+"""Default strength of a prompt: how many times over it is said."""
 
 
 def clean(prompt: str) -> str:

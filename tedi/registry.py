@@ -43,6 +43,9 @@ class Table(Mapping[str, Any]):
             raise unknown(self.kind, name, self.entries)
         return resolve(self.entries[name])
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 

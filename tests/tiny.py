@@ -54,11 +54,17 @@ class TinyBackbone(nn.Module):
         return torch.randn(WORD_WIDTH, generator=random)
 
 
-def text_encoder(*, concepts: int = 3, slots: int = 16, channels: int = 8) -> TextEncoder:
+def text_encoder(
+    *,
+    concepts: int = 3,
+    slots: int = 16,
+    channels: int = 8,
+    dtype: torch.dtype = torch.float32,
+) -> TextEncoder:
     """An encoder whose whitening belongs to a made-up covariance; concepts are random."""
     torch.manual_seed(1)
-    encoder = TextEncoder(WORD_WIDTH, concepts, slots=slots, channels=channels)
-    mix = torch.randn(channels, channels)
+    encoder = TextEncoder(WORD_WIDTH, concepts, slots=slots, channels=channels).to(dtype)
+    mix = torch.randn(channels, channels, dtype=dtype)
     values, vectors = torch.linalg.eigh(mix @ mix.T / channels + 0.1 * torch.eye(channels))
     with torch.no_grad():
         encoder.concepts.normal_()

@@ -2,17 +2,17 @@
 
 import os
 import sys
-from importlib import import_module
 
 import click
 
 import tedi
 from tedi.errors import TediError
-from tedi.registry import unknown
+from tedi.registry import resolve, unknown
 
+# Name -> where the command is, and its line in the list of commands, which imports none of them.
 COMMANDS = {
-    "generate": "tedi.cli.generate:generate",
-    "weights": "tedi.cli.weights:weights",
+    "generate": ("tedi.cli.generate:generate", "Faces that fit a text, at 1024 px."),
+    "weights": ("tedi.cli.weights:weights", "Weights by name: list, show, pull, path."),
 }
 
 
@@ -31,9 +31,13 @@ class Commands(click.Group):
         """
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
-        module, _, attribute = COMMANDS[name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = resolve(COMMANDS[name][0])
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

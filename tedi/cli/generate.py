@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi import zoo
 from tedi.cli.options import MAX_SEED, Bars, Seeds
 from tedi.errors import TediError, UsageError
-from tedi.images import contact_sheet, read_provenance, save
 from tedi.outputs import Exist, output_paths
-from tedi.prompts import clean
+from tedi.prompts import STRENGTH, clean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +42,9 @@ MAX_CELLS = 2000
 @click.option(
     "--strength",
     type=click.FloatRange(0, 100),
-    help="How firmly the prompt is followed: 0 ignores it.  [default: 2]",
+    default=STRENGTH,
+    show_default=True,
+    help="How firmly the prompt is followed: 0 ignores it.",
 )
 @click.option(
     "--out",
@@ -83,7 +83,7 @@ def generate(
     count: int | None,
     seeds: Sequence[int] | None,
     psi: float,
-    strength: float | None,
+    strength: float,
     out: str | None,
     overwrite: bool,
     grid: bool,
@@ -107,9 +107,7 @@ def generate(
     Paths go to stdout, progress to stderr.
     """  # noqa: D301
     texts, chosen = _texts(text, prompts), _seeds(seeds, count)
-    drawing: dict[str, Any] = {"psi": psi, "preview": preview, "batch_size": batch_size}
-    if strength is not None:
-        drawing["strength"] = strength
+    drawing = {"psi": psi, "strength": strength, "preview": preview, "batch_size": batch_size}
     run = Run(texts, chosen, drawing, overwrite=overwrite, as_json=as_json, resume=bool(prompts))
     out = _out(out, prompts=prompts, grid=grid)
     # Names are checked before anything is loaded; a grid is one picture.
@@ -175,11 +173,15 @@ class Run:
         self, model: "Toolkit", paths: Iterator[Path], waiting: "deque[Path]", bar: Any
     ) -> Iterator[tuple[str, int]]:
         """Pairs that have no picture yet; their paths are put in `waiting`."""
+        from tedi.images import read_provenance
+
         for (prompt, seed), path in zip(self.pairs(), paths, strict=True):
             if path.exists() and not self.overwrite:
+                if not self.resume:
+                    raise _exists(path)
                 record = model.record_of(prompt, seed, **self.drawing)
-                if not self.resume or read_provenance(path) != record:
-                    way = "--overwrite" if not self.resume else "--overwrite or another --out"
+                if read_provenance(path) != record:
+                    way = "--overwrite or another --out"
                     raise TediError(f"{path}: exists and is another picture; pass {way}")
                 self._tell(path, record)
                 bar.update()
@@ -189,8 +191,10 @@ class Run:
 
     def write_sheet(self, model: "Toolkit", path: Path) -> None:
         """Draw all pictures into one contact sheet: a row a prompt, a column a seed."""
+        from tedi.images import contact_sheet, save
+
         if path.exists() and not self.overwrite:
-            raise TediError(f"{path}: already exists; pass --overwrite to replace it")
+            raise _exists(path)
         cell = 256
         record: dict[str, Any] = {}
         pictures = []
@@ -207,6 +211,10 @@ class Run:
 
     def _tell(self, path: Path, record: dict[str, Any]) -> None:
         click.echo(json.dumps({"path": str(path), **record}) if self.as_json else path)
+
+
+def _exists(path: Path) -> TediError:
+    return TediError(f"{path}: already exists; pass --overwrite to replace it")
 
 
 def _rows(
@@ -270,6 +278,8 @@ def _bar(total: int) -> Any:
 
 def _load(**options: Any) -> "Toolkit":
     """The toolkit, with bars for downloads and PyTorch's compile cache kept between runs."""
+    from tedi import zoo
+
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(zoo.home() / "compiled"))
     from tedi.pipeline import load
 

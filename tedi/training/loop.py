@@ -30,7 +30,7 @@ class Settings:
     out: str  # file the trained weights go to (safetensors)
     seed: int = 0  # of the model's start and of every batch
     lr: float = 1e-3  # peak, Adam
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[float, float] = (0.9, 0.99)  # decays of the gradient's mean and mean square
     weight_decay: float = 0.0  # decoupled (AdamW)
     warmup: int = 100  # steps of linear rise before the cosine fall to zero
     clip: float = 1.0  # largest norm of the gradient
@@ -93,6 +93,7 @@ def run(task: Task, settings: Settings, *, folder: Path, device: str = "auto") -
     log.info("%s", json.dumps(dataclasses.asdict(settings)))
     for step in range(start, settings.steps):
         task.model.train()
+        torch.manual_seed((settings.seed + 1) * 1_000_003 + step)  # of dropout; kept by a resume
         losses = task.step(step)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):

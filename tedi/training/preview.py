@@ -5,7 +5,8 @@ amounts) and of W+ (mixed slot by slot and moved slot by slot), so that edits of
 right. Nothing but the generator is needed.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,11 @@ class PreviewTask:
         tensors = {f"previewer.{n}": t.half() for n, t in self.model.state_dict().items()}
         return tensors | {"w_avg": self.generator.w_avg}, {
             "architecture": "mobilestylegan",
-            "part": "preview head",
+            "kind": "preview head",
             "for": "mobilestylegan-ffhq",
             "licence": "MIT for this head; see mobilestylegan-ffhq for the generator it belongs to",
             "data": "pictures drawn by mobilestylegan-ffhq; w_avg from data/tedifaces",
             "recipe": "train/preview.py with configs/preview.yaml",
+            "options": json.dumps(asdict(self.options)),
+            "note": "256 px pictures from the generator's 64 px activations.",
         }

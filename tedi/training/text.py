@@ -8,7 +8,7 @@ the codes of a batch a caption must find those of the faces it is true of, and a
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class TextOptions:
 
     data: str = "data/tedifaces"  # folder of faces.jsonl
     backbone: str = "minilm-l6"  # weights by name
-    batch_size: int = 256  # faces a step, one caption each
-    composed: int = 12  # captions composed for a face
+    batch_size: int = 128  # faces a step, one caption each
+    composed: int = 8  # captions composed for a face
     typos: float = 0.03  # chance that a word of a composed caption is mistyped
     own: float = 0.3  # share of steps' captions that are the faces' own
     ridge: float = 1000.0  # of the label probes the concepts start from, in faces
@@ -226,6 +226,7 @@ class TextTask:
         tensors = {n: t.half() for n, t in self.model.state_dict().items() if "backbone" not in n}
         return tensors, {
             "architecture": "text",
+            "kind": "text encoder",
             "backbone": self.backbone.name,
             "for": "mobilestylegan-ffhq",
             "concepts": json.dumps(self.names),
@@ -233,6 +234,8 @@ class TextTask:
             "data": "data/tedifaces (CC BY 4.0), every eighth face held out; captions composed "
             "from its labels by tedi.grammar",
             "recipe": "train/text.py with configs/text.yaml",
+            "options": json.dumps(asdict(self.options)),
+            "note": "English prompts to codes of mobilestylegan-ffhq.",
         }
 
 

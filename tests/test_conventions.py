@@ -1,0 +1,350 @@
+"""CONVENTIONS.md, line by line: the test of `[some-name]` is `test_some_name`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tiny import TinyGenerator, text_encoder, toolkit
+
+from tedi import config, control, images, pipeline
+from tedi.checkpoints import native
+from tedi.encoders.text import Measurement
+from tedi.errors import TediError, UsageError
+from tedi.generators import mobilestylegan
+from tedi.generators.mobilestylegan import MobileStyleGAN, haar, inverse_haar
+from tedi.training.loop import Settings
+
+PAGE = Path(__file__).parents[1] / "CONVENTIONS.md"
+JOBS = [("a man", 3), ("a smiling woman with bangs", 5), ("a man", 5), ("a child", 2**32 - 1)]
+
+
+def anchors() -> list[str]:
+    """Names of the page's lines, in order; anything but headings and the first words is one."""
+    _, _, body = PAGE.read_text(encoding="utf-8").partition("## ")
+    lines = [line for line in f"## {body}".splitlines() if line and not line.startswith("## ")]
+    found = [re.match(r"- \[([a-z-]+)\] \S", line) for line in lines]
+    assert all(found), [line for line, match in zip(lines, found, strict=True) if not match]
+    return [match[1] for match in found if match]
+
+
+def test_every_line_of_the_page_has_its_test_and_every_test_its_line():
+    page = anchors()
+    assert len(set(page)) == len(page) > 15
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    tests.remove("every_line_of_the_page_has_its_test_and_every_test_its_line")
+    assert {anchor.replace("-", "_") for anchor in page} == {
+        name.removesuffix("_of_the_real_network") for name in tests
+    }
+
+
+# --- codes ---------------------------------------------------------------------------------------
+
+
+def test_absolute_codes(generator):
+    for network in (TinyGenerator(), generator):
+        assert network.w_avg.abs().max() > 0.1
+        ws = control.style_codes(network, [0, 7], psi=0)
+        assert torch.equal(ws, network.w_avg.expand(2, network.slots, -1))
+
+
+def test_no_second_mean(generator):
+    styles = generator.styles(torch.zeros(1, 16, 512))
+    network = generator.synthesizer
+    assert torch.equal(styles["stem"][0], network.stem.affine.bias)
+    assert torch.equal(styles["to_image"][0], network.to_image.affine.bias)
+    for i, block in enumerate(network.blocks):
+        biases = [block.up.bias, block.conv1.affine.bias, block.conv2.affine.bias]
+        for part, bias in zip(("up", "conv1", "conv2"), biases, strict=True):
+            assert torch.equal(styles[f"block{i}.{part}"][0], bias)
+
+
+def test_psi_on_w():
+    network = TinyGenerator()
+    z = control.noise([4], network.width)
+    w, half = network.mapping(z), control.style_codes(network, [4], psi=0.5)
+    torch.testing.assert_close(half[:, 0] - network.w_avg, 0.5 * (w - network.w_avg))
+    seen = []
+    network.mapping = lambda z: seen.append(z) or network.w_avg.expand(len(z), -1)
+    control.style_codes(network, [4], psi=0.5)
+    assert torch.equal(seen[0], z)
+    assert torch.equal(half, half[:, :1].expand_as(half))
+
+
+def test_one_seed_a_row():
+    torch.manual_seed(1)
+    rows = control.noise([3, 0, 3, 2**32 - 1], 512)
+    torch.manual_seed(2)
+    assert torch.equal(control.noise([3], 512)[0], rows[0])
+    assert torch.equal(rows[0], rows[2])
+    assert torch.equal(control.noise([2**32 - 1, 3], 512), rows[[3, 0]])
+    assert len({tuple(row.tolist()) for row in rows}) == 3
+    assert rows.dtype == torch.float32
+    assert rows.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_strength_zero():
+    model = toolkit()
+    said = {"a man": model.text.read(["a man"])}
+    kept = model.codes([("a man", 3)], said, psi=0.7, strength=0)
+    assert torch.equal(kept, control.style_codes(model.generator, [3], psi=0.7))
+    assert not torch.equal(model.codes([("a man", 3)], said, psi=0.7, strength=0.1), kept)
+
+
+def test_strength_direction():
+    encoder = text_encoder(concepts=1, dtype=torch.double)
+    wanted, root = 2.5, 0.7
+    said = Measurement(torch.tensor([[wanted * root]]).double(), torch.tensor([[root]]).double())
+    ws = encoder.w_avg.expand(1, 16, -1)
+    scores = [
+        encoder.scores(control.speak(encoder, ws, said, strength=s))[0, 0, 0].item()
+        for s in (0, 0.25, 0.5, 1, 2, 4, 100)
+    ]
+    assert scores == sorted(scores)
+    assert scores[0] == pytest.approx(0)
+    assert 0.5 < scores[3] < scores[4] < scores[-1] < wanted
+    assert scores[-1] == pytest.approx(wanted, rel=0.05)
+    opposite = Measurement(-said.target, said.precision)
+    against = encoder.scores(control.speak(encoder, ws, opposite, strength=1))
+    assert against[0, 0, 0].item() == pytest.approx(-scores[3])
+
+
+# --- slots ---------------------------------------------------------------------------------------
+
+
+def test_slot_groups(generator):
+    coarse, medium, fine = map(generator.layers, ("coarse", "medium", "fine"))
+    assert coarse + medium + fine == generator.layers("all") == tuple(range(16))
+    assert all((coarse, medium, fine))
+    assert generator.layers(4) == (0,)
+    assert generator.layers(8) == (1, 2)
+    sizes = [4 * 2**i for i in range(9)]
+    assert sum((generator.layers(size) for size in sizes), ()) == tuple(range(16))
+
+
+@torch.inference_mode()
+def test_slots_in_order(generator, ws):
+    sizes = [8, 16, 32, 64]
+    base = {size: generator.features(ws[:1], size) for size in sizes}
+    for slot in range(16):
+        moved = ws[:1].clone()
+        moved[:, slot] += 1
+        own = next(size for size in [4, *sizes, 128] if slot in generator.layers(size) or size > 64)
+        for size in sizes:
+            same = torch.equal(generator.features(moved, size), base[size])
+            assert same == (size < own), f"slot {slot} of {own} px, features at {size} px"
+
+
+def test_slots_and_styles(generator, ws):
+    base = generator.styles(ws[:1])
+    named = {0: ["stem"], 15: ["to_image"]}
+    for i in range(7):
+        named |= {1 + 2 * i: [f"block{i}.up", f"block{i}.conv1"], 2 + 2 * i: [f"block{i}.conv2"]}
+    for slot in range(16):
+        moved = ws[:1].clone()
+        moved[:, slot] += 1
+        styles = generator.styles(moved)
+        changed = [name for name in base if not torch.equal(styles[name], base[name])]
+        assert changed == named[slot]
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def test_image_range():
+    image = torch.tensor([-1.0, 1.0, -1.7, 3.0, 0.0]).expand(1, 3, 1, 5)
+    assert images.to_pixels(image)[0, 0, :, 0].tolist() == [0, 255, 0, 255, 128]
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    back = images.to_image(levels)
+    assert (back.min(), back.max()) == (-1, 1)
+    assert (images.to_pixels(back) == levels).all()
+
+
+def test_channel_order():
+    image = torch.full((1, 3, 2, 4), -1.0)
+    image[:, 0] = 1
+    picture = images.to_pil(image)[0]
+    assert (picture.mode, picture.size) == ("RGB", (4, 2))
+    assert picture.getpixel((0, 0)) == (255, 0, 0)
+
+
+class Crowded(TinyGenerator):
+    """Draws a little differently in a batch, as matrix libraries do, only so that it shows."""
+
+    def synthesis(self, ws):
+        return super().synthesis(ws) + 0.1 * (len(ws) - 1)
+
+    def mapping(self, z):
+        return super().mapping(z) + 0.1 * (len(z) - 1)
+
+
+def crowded_text():
+    """An encoder that reads a little differently in a batch."""
+    encoder = text_encoder()
+    read = encoder.read
+
+    def crowded(prompts):
+        said = read(prompts)
+        return Measurement(said.target + 0.1 * (len(prompts) - 1), said.precision)
+
+    encoder.read = crowded
+    return encoder
+
+
+def drawn(model, jobs, **options):
+    """Code and picture bytes of each job."""
+    faces = model.stream(jobs, **options)
+    return [(face.ws.numpy().tobytes(), face.picture.tobytes()) for face in faces]
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_pictures_stand_alone(preview):
+    model = toolkit(Crowded(), crowded_text())
+    alone = [drawn(model, [job], preview=preview)[0] for job in JOBS]
+    assert len(set(alone)) == len(JOBS)
+    for batch_size in (1, 2, 3, 7):
+        assert drawn(model, JOBS, preview=preview, batch_size=batch_size) == alone
+    backward = drawn(model, JOBS[::-1], preview=preview, batch_size=3)
+    assert backward == alone[::-1]
+    faces = model.generate(["a man", "a child"], seeds=iter([3, 5]), preview=preview)
+    assert [(f.record["prompt"], f.record["seed"]) for f in faces] == [
+        ("a man", 3),
+        ("a man", 5),
+        ("a child", 3),
+        ("a child", 5),
+    ]
+    assert faces[0].picture.tobytes() == alone[0][1]
+
+
+@pytest.mark.slow
+def test_pictures_stand_alone_of_the_real_network():
+    model = pipeline.load(device="cpu")
+    for preview, jobs in ((False, JOBS[:2]), (True, JOBS)):
+        alone = [drawn(model, [job], preview=preview)[0] for job in jobs]
+        assert drawn(model, jobs[::-1], preview=preview, batch_size=4) == alone[::-1]
+
+
+def bands(n=1, channels=3, size=8, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 4 * channels, size, size, generator=random, dtype=torch.double)
+
+
+def test_haar_orthonormal():
+    x = bands(2)
+    image = inverse_haar(x)
+    assert image.shape == (2, 3, 16, 16)
+    torch.testing.assert_close(haar(image), x)
+    torch.testing.assert_close(inverse_haar(haar(image)), image)
+    torch.testing.assert_close(image.square().sum(), x.square().sum())
+    only_low = torch.zeros(1, 4, 2, 2, dtype=torch.double)
+    only_low[:, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    expected = only_low[:, :1].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) / 2
+    assert torch.equal(inverse_haar(only_low), expected)
+    corner = torch.zeros(1, 1, 4, 4, dtype=torch.double)
+    corner[..., :2, :2] = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert haar(corner)[0, :, 0, 0].tolist() == [0.5, 0.5, 0.5, 0.5]
+    top = torch.zeros(1, 1, 2, 2, dtype=torch.double)
+    top[..., 0, :] = 1  # LH says top from bottom, HL left from right
+    assert haar(top).flatten().tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_haar_paths_agree(monkeypatch, dtype):
+    x = bands(2, channels=5).to(dtype)
+    eager = inverse_haar(x)
+    monkeypatch.setattr(mobilestylegan.torch.compiler, "is_compiling", lambda: True)
+    compiled = inverse_haar(x)
+    assert torch.equal(eager, compiled)
+    assert eager.dtype == dtype
+    assert eager.stride() == compiled.stride()
+    assert eager.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_pictures_say_synthetic(tmp_path, suffix):
+    path = tmp_path / f"face{suffix}"
+    face = toolkit().generate("a smiling woman", seeds=[4], psi=0.5, strength=1)[0]
+    face.save(path)
+    assert images.read_provenance(path) == face.record
+    assert face.record["prompt"] == "a smiling woman"
+    assert {"seed": 4, "psi": 0.5, "strength": 1, "weights": {"tiny": "0" * 64}}.items() <= (
+        face.record.items()
+    )
+    said = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert said in path.read_bytes()
+    with Image.open(path) as picture:
+        packet = picture.info["xmp"]
+    assert said in (packet.encode() if isinstance(packet, str) else packet)
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def test_similarity_by_layer():
+    encoder = text_encoder()
+    ws = torch.randn(5, 16, 8, generator=torch.Generator().manual_seed(0))
+    said = encoder.read(["a man", "a smiling woman"])
+    similarity = encoder.similarity(ws, said)
+    assert similarity.shape == (2, 5, 16)
+    moved = ws.clone()
+    moved[3, 6] += 1
+    changed = (encoder.similarity(moved, said) - similarity).abs() > 1e-6
+    assert changed.nonzero().tolist() == [[0, 3, 6], [1, 3, 6]]
+    alone = encoder.similarity(ws[3:4], encoder.read(["a smiling woman"]))
+    torch.testing.assert_close(alone[0, 0], similarity[1, 3], atol=1e-5, rtol=1e-5)
+
+
+def test_silence_is_zero():
+    encoder = text_encoder()
+    silent = encoder.read(["a man"]).sharpened(0)
+    ws = torch.randn(5, 16, 8, generator=torch.Generator().manual_seed(0))
+    assert not encoder.similarity(ws, silent).any()
+
+
+# --- files and errors ----------------------------------------------------------------------------
+
+
+def test_unknown_settings_refused():
+    values = {"task": "text", "steps": 5, "out": "x", "waight_decay": 0.1}
+    with pytest.raises(UsageError, match="'waight_decay'; did you mean 'weight_decay'"):
+        config.build(Settings, values, where="c.yaml")
+
+
+def test_strict_keys(tmp_path):
+    state = {n: t.contiguous() for n, t in MobileStyleGAN().state_dict().items()}
+    about = {"architecture": "mobilestylegan"}
+    path = tmp_path / "g.safetensors"
+    for change in ("missing", "left over"):
+        odd = dict(state)
+        if change == "missing":
+            del odd["synthesizer.const"]
+        else:
+            odd["synthesizer.extra"] = torch.zeros(1)
+        save_file(odd, path, metadata=about)
+        with pytest.raises(TediError, match=r"const|extra"):
+            native.load_generator([path])
+    save_file(state, path, metadata=about)
+    assert native.load_generator([path]).name == "mobilestylegan"
+
+
+def test_errors_name_the_knob(generator, ws):
+    model = toolkit()
+    calls = {
+        "psi: expected 0 to 2, got 9": lambda: model.generate("a man", psi=9),
+        "psi: expected 0 to 2, got nan": lambda: model.generate("a man", psi=float("nan")),
+        "strength: expected 0 to 100, got -1": lambda: model.generate("a man", strength=-1),
+        "batch_size: expected 1 to 1024, got 0": lambda: model.generate("a man", batch_size=0),
+        "ws: expected (N, 16, 512), got (2, 8, 512)": lambda: generator.synthesis(ws[:, :8]),
+        "device: 'nonsense'": lambda: pipeline.load(device="nonsense"),
+        "dtype: expected float32 or bfloat16, got 'int8'": lambda: pipeline.load(dtype="int8"),
+        "layers: expected one of": lambda: generator.layers("middle"),
+        "quality: expected 1 to 100": lambda: model.generate("a man")[0].save("x.jpg", quality=0),
+    }
+    for message, call in calls.items():
+        with pytest.raises(TediError) as caught:
+            call()
+        assert str(caught.value).startswith(message)
+        assert "\n" not in str(caught.value)
