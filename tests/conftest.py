@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,13 +21,11 @@ def weights() -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def generator(weights) -> MobileStyleGAN:
-    """The released generator with an untrained preview head."""
-    state, _ = native.read(weights["mobilestylegan-ffhq"])
-    network = MobileStyleGAN()
-    head = {f"previewer.{n}": t for n, t in network.previewer.state_dict().items()}
-    w_avg = torch.from_numpy(np.load(TEDIFACES / "w_avg.npy"))
-    network.load_state_dict(state | head | {"w_avg": w_avg})
-    return network.eval().requires_grad_(False)
+    """The released generator with the shipped preview head."""
+    names = ("mobilestylegan-ffhq", "mobilestylegan-ffhq-preview")
+    network = native.load_generator([zoo.pull(name) for name in names])
+    assert isinstance(network, MobileStyleGAN)
+    return network
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,16 @@ def test_ws_of_another_shape_is_refused(generator, method, shape):
         getattr(generator, method)(torch.zeros(shape), *arguments)
 
 
+def test_preview_is_close_to_the_reduced_picture(generator):
+    w = generator.mapping(torch.randn(8, 512, generator=torch.Generator().manual_seed(11)))
+    ws = (generator.w_avg + 0.7 * (w - generator.w_avg))[:, None].repeat(1, 16, 1)
+    with torch.inference_mode():
+        drawn = torch.cat([generator.synthesis(one) for one in ws.split(1)])
+        image = F.interpolate(drawn, (256, 256), mode="area")
+        error = generator.preview(ws) - image
+    assert 1 - error.square().sum() / (image - image.mean(dim=0)).square().sum() > 0.95
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generators_keep_the_interface(name):
     """Every method of the joint is there with the same parameter names; data too."""

@@ -1,19 +1,24 @@
 """The text encoder against closed forms, prompts that are refused, and a backbone read off disk."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
+from conftest import TEDIFACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import WORD_WIDTH, TinyBackbone, text_encoder
 from torch.distributions import MultivariateNormal
 
-from tedi import language, prompts
+from tedi import language, prompts, zoo
+from tedi.checkpoints import native
 from tedi.encoders.text import Measurement, TextEncoder, TextReader
 from tedi.errors import TediError, UsageError
+from tedi.training.dataset import is_held_out, load_tedifaces, noise
 
 C, L, N = 5, 2, 3
+FIELDS = dataclasses.fields(Measurement)
 
 
 @pytest.fixture(params=[1, 2, 3], ids="K={}".format)
@@ -316,3 +321,37 @@ def test_the_released_backbone_knows_words(weights):
     near = torch.nn.functional.cosine_similarity(mean[0], mean[1:])
     assert states.shape[2] == backbone.width == 384
     assert near[0] > 0.5 > near[1]
+
+
+@pytest.fixture(scope="module")
+def shipped(weights) -> TextEncoder:
+    encoder = native.load_text_encoder(zoo.path("text-minilm-l6"), slots=16)
+    encoder.backbone = language.load_backbone(weights["minilm-l6"], name="minilm-l6")
+    return encoder
+
+
+def test_shipped_encoder_finds_the_faces_of_unseen_captions(shipped, generator):
+    faces = [f for f in load_tedifaces(TEDIFACES) if is_held_out(f["index"])][:100]
+    w = generator.mapping(noise([face["index"] for face in faces]))
+    said = [shipped.read([face["caption"]]) for face in faces]
+    together = Measurement(*(torch.cat([getattr(s, f.name) for s in said]) for f in FIELDS))
+    similarity = shipped.similarity(w[:, None].expand(-1, 16, -1), together).mean(dim=2)
+    found = similarity.argmax(dim=1) == torch.arange(100)
+    assert found.double().mean() > 0.35  # 0.01 by chance
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opposite", "concept"),
+    [
+        ("a grinning woman", "a serious woman", "smile: broad"),
+        ("an old man", "a young man", "age: old"),
+        ("a lady with a fringe", "a lady without a fringe", "bangs: True"),
+        ("a man with a beard", "a man without a beard", "beard: full"),
+        ("a blonde", "a woman with black hair", "hair_color: blond"),
+        ("a woman with glasses", "a woman without glasses", "glasses: eyeglasses"),
+    ],
+)
+def test_shipped_encoder_tells_a_prompt_from_its_opposite(shipped, prompt, opposite, concept):
+    names = json.loads(zoo.metadata(zoo.path("text-minilm-l6"))["concepts"])
+    scores = shipped.scores(shipped([prompt, opposite], strength=3.0))[:, 0, names.index(concept)]
+    assert scores[0] - scores[1] > 0.7  # standard deviations over faces
