@@ -4,7 +4,6 @@ A backbone turns prompts into token states; what they mean for a face is learned
 `tedi.encoders.text`, which sits on a frozen backbone.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,10 @@ def load_backbone(source: str | Path, *, name: str) -> TextBackbone:
         TediError: nothing that transformers can load is there.
     """
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as verbosity
 
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    verbosity.set_verbosity_error()
+    verbosity.disable_progress_bar()
     local = Path(source).is_dir()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
