@@ -714,3 +714,10 @@ def test_no_registry_host_is_written_anywhere() -> None:
     files = [root / name for name in listed.stdout.splitlines() if (root / name).is_file()]
     texts = {file: file.read_bytes() for file in files if file.stat().st_size < 10**6}
     assert not [str(file) for file, text in texts.items() if any(host in text for host in hosts)]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no files")
+def test_home_below_a_folder_that_takes_nothing(monkeypatch):
+    monkeypatch.setenv("TEDI_HOME", "/proc/nowhere")
+    with pytest.raises(TediError, match=r"^TEDI_HOME: .*cannot write there"):
+        zoo.pull("minilm-l6")

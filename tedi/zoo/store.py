@@ -177,9 +177,11 @@ def disk_errors(entry: Entry) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRNOS:
+        inside = error.filename and home().is_relative_to(Path(error.filename))
+        inside = inside or (error.filename and Path(error.filename).is_relative_to(home()))
+        if error.errno not in DISK_ERRNOS and not inside:
             raise
-        elsewhere = error.filename and not Path(error.filename).is_relative_to(home())
+        elsewhere = error.filename and not inside
         message = f"{error.filename}: {error.strerror}" if elsewhere else _refusal(entry, error)
         raise TediError(message) from error
 
@@ -191,4 +193,5 @@ def _refusal(entry: Entry, error: OSError) -> str:
         return f"TEDI_HOME: {home()}: {how} roomier disk"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"TEDI_HOME: {home()}: expected a folder, got a file; set TEDI_HOME to a folder"
-    return f"TEDI_HOME: {home()}: cannot write there; set TEDI_HOME to a folder of your own"
+    reason = error.strerror or type(error).__name__
+    return f"TEDI_HOME: {home()}: cannot write there ({reason}); set it to a folder of your own"
