@@ -30,6 +30,7 @@ class PreviewOptions:
     round: int = 96  # pictures drawn at a time …
     reuse: int = 4  # … each seen this often before the next round
     held_out: int = 100  # pictures that the figures are measured on
+    start: str = ""  # a trained head to go on from; "" is the generator's own block, cut
     data: str = "data/tedifaces"  # folder of w_avg.npy, the mean of W
     detail: float = 0.5  # weight of the loss on differences of neighbouring pixels
 
@@ -53,8 +54,17 @@ class PreviewTask:
         self.generator, self.options, self.seed = generator, options, seed
         self.generator.requires_grad_(False)
         self.model = generator.previewer.requires_grad_(True)
-        self._start()
+        if options.start:
+            self._go_on(Path(options.start))
+        else:
+            self._start()
         self._drawn: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
+
+    def _go_on(self, path: Path) -> None:
+        tensors, _ = native.read(path)
+        prefix = "previewer."
+        head = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        self.model.load_state_dict(head)
 
     @torch.no_grad()
     def _start(self) -> None:
@@ -172,7 +182,7 @@ class PreviewTask:
             "for": "mobilestylegan-ffhq",
             "licence": "MIT for this head; see mobilestylegan-ffhq for the generator it belongs to",
             "data": "pictures drawn by mobilestylegan-ffhq; w_avg from data/tedifaces",
-            "recipe": "train/preview.py with configs/preview.yaml",
+            "recipe": "train/preview.py",
             "options": json.dumps(asdict(self.options)),
             "note": "256 px pictures from the generator's 64 px activations.",
         }

@@ -233,7 +233,7 @@ class TextTask:
             "licence": "MIT",
             "data": "data/tedifaces (CC BY 4.0), every eighth face held out; captions composed "
             "from its labels by tedi.grammar",
-            "recipe": "train/text.py with configs/text.yaml",
+            "recipe": "train/text.py",
             "options": json.dumps(asdict(self.options)),
             "note": "English prompts to codes of mobilestylegan-ffhq.",
         }
