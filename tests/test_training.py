@@ -70,13 +70,13 @@ def exported(settings) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path):
     """Bit for bit: weights, average, optimiser, schedule and dropout."""
     whole = plan(tmp_path / "whole")
-    run(TinyTask(), whole, folder=tmp_path / "runs" / "whole", device="cpu")
+    run(TinyTask(), whole, folder=tmp_path / "runs" / "whole")
     broken = plan(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        run(TinyTask(stop_at=6), broken, folder=tmp_path / "runs" / "broken", device="cpu")
+        run(TinyTask(stop_at=6), broken, folder=tmp_path / "runs" / "broken")
     torch.manual_seed(123)  # whatever else the process has drawn meanwhile
     rest = TinyTask()
-    run(rest, broken, folder=tmp_path / "runs" / "broken", device="cpu")
+    run(rest, broken, folder=tmp_path / "runs" / "broken")
     assert rest.steps == list(range(4, 12))
     expected, _ = exported(whole)
     found, _ = exported(broken)
@@ -87,11 +87,11 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path):
 
 def test_a_finished_run_writes_its_file_again(tmp_path):
     settings = plan(tmp_path)
-    run(TinyTask(), settings, folder=tmp_path / "run", device="cpu")
+    run(TinyTask(), settings, folder=tmp_path / "run")
     before, _ = exported(settings)
     Path(settings.out).unlink()
     again = TinyTask()
-    run(again, settings, folder=tmp_path / "run", device="cpu")
+    run(again, settings, folder=tmp_path / "run")
     after, _ = exported(settings)
     assert again.steps == []
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -101,14 +101,14 @@ def test_training_learns_and_exports_the_average(tmp_path):
     start = {n: t.clone() for n, t in TinyTask().model.state_dict().items()}
     fast, slow = plan(tmp_path / "a", ema=0.0), plan(tmp_path / "b", ema=0.999)
     for name, settings in (("a", fast), ("b", slow)):
-        run(TinyTask(), settings, folder=tmp_path / f"run-{name}", device="cpu")
+        run(TinyTask(), settings, folder=tmp_path / f"run-{name}")
     moved = [sum((exported(s)[0][n] - start[n]).norm() for n in start) for s in (fast, slow)]
     assert moved[0] > 5 * moved[1] > 0  # the average with decay 0.999 has hardly left the start
 
 
 def test_the_exported_file_says_how_it_was_made(tmp_path):
     settings = plan(tmp_path, options={"ridge": 2.0})
-    figures = run(TinyTask(), settings, folder=tmp_path / "run", device="cpu")
+    figures = run(TinyTask(), settings, folder=tmp_path / "run")
     _, metadata = exported(settings)
     assert figures == json.loads(metadata["figures"]) == {"n": 1.0, "size": 0.5}
     assert config.build(Settings, json.loads(metadata["settings"]), where="metadata") == settings
@@ -118,21 +118,21 @@ def test_the_exported_file_says_how_it_was_made(tmp_path):
 
 @pytest.mark.parametrize("change", [{"lr": 0.06}, {"steps": 13}, {"options": {"n": 1}}], ids=str)
 def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, change):
-    run(TinyTask(), plan(tmp_path), folder=tmp_path / "run", device="cpu")
+    run(TinyTask(), plan(tmp_path), folder=tmp_path / "run")
     with pytest.raises(TediError, match=r"checkpoint\.pt: made with other settings; .*--folder"):
-        run(TinyTask(), plan(tmp_path, **change), folder=tmp_path / "run", device="cpu")
+        run(TinyTask(), plan(tmp_path, **change), folder=tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     settings = plan(tmp_path)
     with pytest.raises(TediError, match=r"step 5: the loss is nan; lower lr \(0\.05\)"):
-        run(TinyTask(poison_at=5), settings, folder=tmp_path / "run", device="cpu")
+        run(TinyTask(poison_at=5), settings, folder=tmp_path / "run")
     assert not Path(settings.out).exists()
 
 
 def test_a_run_logs_its_settings_and_losses(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "tedi.training.loop"):
-        run(TinyTask(), plan(tmp_path), folder=tmp_path / "run", device="cpu")
+        run(TinyTask(), plan(tmp_path), folder=tmp_path / "run")
     lines = [record.getMessage() for record in caplog.records]
     assert json.loads(lines[0])["lr"] == 0.05
     assert [line.split("  ")[0] for line in lines if line.startswith("step")] == [
@@ -354,7 +354,7 @@ def test_text_training_lowers_both_losses(make, tmp_path):
     task = make()
     before = losses(task)
     settings = plan(tmp_path, task="text", steps=20, lr=3e-3, save_every=1000, ema=0.5)
-    figures = run(task, settings, folder=tmp_path / "run", device="cpu")
+    figures = run(task, settings, folder=tmp_path / "run")
     after = losses(task)
     assert before.keys() == {"similarity", "ranking"}
     assert all(math.isfinite(value) for value in [*before.values(), *after.values()])

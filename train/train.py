@@ -21,7 +21,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="a YAML of configs/")
     parser.add_argument("--folder", type=Path, help="for checkpoints; default runs/NAME")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu"])
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--dry-run", action="store_true", help="print the settings and stop")
     options = parser.parse_args(arguments)
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(yaml.safe_dump(vars(settings), sort_keys=False))
             return 0
         folder = options.folder or Path("runs") / options.config.stem
-        run(TASKS[settings.task](settings), settings, folder=folder, device=options.device)
+        run(TASKS[settings.task](settings), settings, folder=folder)
     except TediError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_code

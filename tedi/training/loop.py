@@ -66,7 +66,7 @@ def rate(step: int, settings: Settings) -> float:
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def run(task: Task, settings: Settings, *, folder: Path, device: str = "auto") -> dict[str, float]:
+def run(task: Task, settings: Settings, *, folder: Path) -> dict[str, float]:
     """Train `task`, resuming from `folder` if it holds a checkpoint, and write `settings.out`.
 
     Returns:
@@ -75,7 +75,7 @@ def run(task: Task, settings: Settings, *, folder: Path, device: str = "auto") -
     from accelerate import Accelerator  # the one door to accelerate
     from accelerate.utils import set_seed
 
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator(cpu=True)  # the tasks make their batches there
     set_seed(settings.seed)
     trained = [p for p in task.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
