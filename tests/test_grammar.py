@@ -1,6 +1,7 @@
 """Captions are true, well formed and various; held-out wordings stay out of training."""
 
 import doctest
+import functools
 import json
 import re
 from collections import Counter
@@ -11,8 +12,8 @@ import pytest
 
 from tedi import grammar
 from tedi.errors import UsageError
-from tedi.grammar import captions, english, lexicon, words, writer
-from tedi.grammar.lexicon import ATTRIBUTES, UNSAID, lines, listed
+from tedi.grammar import asides, captions, edits, english, lexicon, wishes, words, writer
+from tedi.grammar.lexicon import ATTRIBUTES, ORDERED, UNSAID, lines, listed
 
 FACES = [
     json.loads(line)
@@ -46,7 +47,8 @@ def written(request):
     pairs = []
     for seed in (0, 1):
         rng = np.random.default_rng(seed)
-        pairs += [(f, grammar.compose(f, rng, split=request.param)) for f in FACES]
+        compose = functools.partial(grammar.compose, split=request.param, distract=0.3 * seed)
+        pairs += [(face, compose(face, rng)) for face in FACES]
     return request.param, pairs
 
 
@@ -185,7 +187,8 @@ def test_typos_change_letters_not_words():
         )
         assert clean.says == typed.says
         assert len(clean.text.split(" ")) == len(typed.text.split(" "))
-        assert clean.text != typed.text or max(map(len, clean.text.split())) < 5
+        long = [word for word in clean.text.split(" ") if word.isalpha() and len(word) > 3]
+        assert clean.text != typed.text or not long
 
 
 def test_requests_name_as_many_attributes_as_asked(requests):
@@ -257,3 +260,171 @@ def test_examples_in_docstrings(module):
 )
 def test_articles(text, expected):
     assert english.articles(text) == expected
+
+
+FULL_OR_GOATEE = frozenset({"full", "goatee"})
+SMILES = frozenset({"slight", "broad"})
+
+
+def meanings(text: str) -> list[tuple[lexicon.Says, dict[str, int]]]:
+    """What the tables of edits and captions say of a phrase, and where they move to."""
+    found: list[tuple[lexicon.Says, dict[str, int]]] = []
+    for phrase in edits.table("MOVES").phrases:
+        if phrase.text == text:
+            found.append(({}, {name: int(*values) for name, values in phrase.says.items()}))
+    for table in (edits.table("WISHES"), edits.table("REMOVALS"), lexicon.lexicon()):
+        found += [(phrase.says, {}) for phrase in table.phrases if phrase.text == text]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "moves"),
+    [
+        ("older", {}, {"age": 1}),
+        ("younger", {}, {"age": -1}),
+        ("less smile", {}, {"smile": -1}),
+        ("smile more", {}, {"smile": 1}),
+        ("longer hair", {}, {"hair_length": 1}),
+        ("shorter hair", {}, {"hair_length": -1}),
+        ("curlier hair", {}, {"hair_texture": 1}),
+        ("darker hair", {}, {"hair_color": -1}),
+        ("darker skin", {}, {"skin": 1}),
+        ("paler", {}, {"skin": -1}),
+        ("more make-up", {}, {"makeup": 1}),
+        ("heavier", {}, {"chubby": 1}),
+        ("slimmer", {}, {"chubby": -1}),
+        ("thicker eyebrows", {}, {"thick_brows": 1}),
+        ("a fuller beard", {}, {"beard": 1}),
+        ("close {his} mouth a bit", {}, {"mouth_open": -1}),
+        ("smile", {"smile": SMILES}, {}),
+        ("stop smiling", {"smile": {"none"}}, {}),
+        ("shave", {"beard": {"none"}}, {}),
+        ("grow a beard", {"beard": FULL_OR_GOATEE}, {}),
+        ("a full beard", {"beard": {"full"}}, {}),
+        ("spectacles", {"glasses": {"eyeglasses"}}, {}),
+        ("turn {his} head to the left", {"pose": {"left"}}, {}),
+        ("dye {his} hair red", {"hair_color": {"red"}}, {}),
+        ("make the background blue", {"background": {"blue"}}, {}),
+        ("fringe", {"bangs": {False}}, {}),
+        ("double chin", {"chubby": {False}}, {}),
+    ],
+)
+def test_edit_phrases_mean_what_they_say(text, says, moves):
+    assert (says, moves) in meanings(text)
+
+
+@pytest.fixture(scope="module", params=["train", "heldout"])
+def wished(request):
+    rng = np.random.default_rng(1)
+    edit = functools.partial(grammar.edit, rng, split=request.param)
+    return request.param, [edit(distract=0.2 * (i % 2)) for i in range(1500)]
+
+
+def edit_wordings() -> list[str]:
+    """Held-out phrases of captions and edits, as far as they stand in a text unchanged."""
+    tables = [edits.table(name).phrases for name in ("WISHES", "REMOVALS", "MOVES")]
+    made = [p.text for table in tables for p in table if p.heldout and "{him}" not in p.text]
+    return made + [p.text for p in lexicon.lexicon().phrases if p.heldout]
+
+
+def test_held_out_wordings_never_reach_edits_for_training(wished):
+    heldout = {tokens(text.replace("{his}", "{her}")) for text in edit_wordings()}
+    if wished[0] == "train":
+        bad = [e.text for e in wished[1] if runs(e.text) & heldout]
+        assert not bad, bad[:5]
+    else:
+        assert sum(bool(runs(e.text) & heldout) for e in wished[1]) > 0.6 * len(wished[1])
+
+
+def test_held_out_frames_of_edits_differ_from_usual_ones():
+    tables = [*wishes.BARE.values(), *wishes.COMMANDS.values(), *wishes.ACTS.values()]
+    tables += [wishes.AROUND_BARE, wishes.AROUND_COMMANDS, wishes.AROUND_ACTS, asides.NONSENSE]
+    for table in [*tables, *asides.ASIDES.values()]:
+        assert not set(lines(table, "train")) & set(lines(table, "heldout"))
+    for table in asides.LISTS.values():
+        assert not set(listed(table, "train")) & set(listed(table, "heldout"))
+
+
+def test_edits_are_well_formed_and_ask_for_something(wished):
+    for edit in wished[1]:
+        assert not re.search(r"[{}~_]|  |,,|\.\.| ,| \.|\?\.", edit.text), edit.text
+        assert 1 <= len(edit.text.split()) <= 60
+        assert 1 <= len(edit.says) + len(edit.moves) <= 3
+        assert not set(edit.says) & set(edit.moves)
+        assert all(edit.says.values())
+        assert set(edit.moves.values()) <= {1, -1}
+        assert set(edit.moves) <= set(ORDERED)
+        for name, values in edit.says.items():
+            assert values <= set(ATTRIBUTES[name])
+
+
+def test_edits_vary_and_cover_the_schema(wished):
+    assert len({e.text for e in wished[1]}) > 0.8 * len(wished[1])
+    assert {name for e in wished[1] for name in e.says} == set(ATTRIBUTES)
+    moved = {(name, step) for e in wished[1] for name, step in e.moves.items()}
+    assert moved == {(name, step) for name in ORDERED for step in (1, -1)}
+
+
+def test_values_in_order_belong_to_the_schema():
+    for name, values in ORDERED.items():
+        assert set(values) <= set(ATTRIBUTES[name])
+
+
+def test_same_state_same_edit():
+    first, second = (grammar.edit(np.random.default_rng(9), typos=0.2) for _ in range(2))
+    assert first == second
+
+
+def test_distractors_say_nothing():
+    """The same attributes named, the same values allowed: more words and nothing else."""
+    plain, told = 0, 0
+    for seed, face in enumerate(FACES[:400]):
+        named = ["hair_color", "smile", "background"]
+        captions = [
+            grammar.compose(face, np.random.default_rng(seed), attributes=named, distract=rate)
+            for rate in (0.0, 1.0)
+        ]
+        assert {*captions[0].says} == {*captions[1].says}
+        assert grammar.consistent(face, captions[1].says)
+        plain, told = (n + len(c.text) for n, c in zip((plain, told), captions, strict=True))
+    assert told > plain + 400 * 5
+
+
+def test_distractors_name_no_phrase_of_the_schema():
+    spoken = {p.text.lower() for p in lexicon.lexicon().phrases if p.slot != "hair"}
+    for slot, table in asides.ASIDES.items():
+        for split in captions.SPLITS:
+            clash = spoken.intersection(lines(table, split))
+            assert not clash, (slot, clash)
+
+
+def test_requests_with_distractors_stay_short():
+    rng = np.random.default_rng(4)
+    for i in range(1000):
+        caption = grammar.request(rng, count=1 + i % 5, distract=1.0)
+        assert len(caption.says) == 1 + i % 5
+        assert 1 <= len(caption.text.split()) <= 60
+
+
+def test_nonsense_is_various_and_held_out():
+    rng = np.random.default_rng(5)
+    train = {grammar.nonsense(rng).lower().rstrip(".") for _ in range(1000)}
+    heldout = {grammar.nonsense(rng, "heldout").lower().rstrip(".") for _ in range(300)}
+    assert len(train) > 600
+    assert len(heldout) > 200
+    assert not train & heldout
+    assert all(text and len(text.split()) <= 60 for text in train | heldout)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda rng: grammar.edit(rng, split="test"), "unknown split 'test'"),
+        (lambda rng: grammar.edit(rng, distract=2), "distract: expected 0 to 1, got 2"),
+        (lambda rng: grammar.request(rng, count=1, distract=-1), "distract: expected 0 to 1"),
+        (lambda rng: grammar.nonsense(rng, "test"), "unknown split 'test'"),
+    ],
+)
+def test_wrong_calls_of_edits_say_what_is_wrong(call, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call(np.random.default_rng(0))

@@ -1,7 +1,8 @@
-"""A grammar of captions: what a text says of a face, and texts that say it.
+"""A grammar of captions and edits: what a text says of a face, and texts that say it.
 
 Text encoders train on captions composed here from the labels of tedifaces, and are measured on
-requests composed the same way, with wordings that training has not seen.
+requests composed the same way, with wordings that training has not seen. `edit` makes wishes about
+a face that is there ("older and without the hat"), `nonsense` prompts that are about none.
 
 >>> import numpy as np
 >>> face = {"gender": "female", "smile": "broad", "bangs": True}
@@ -10,7 +11,19 @@ requests composed the same way, with wordings that training has not seen.
 True
 """
 
-from tedi.grammar.captions import Caption, compose, request
-from tedi.grammar.lexicon import ATTRIBUTES, backgrounds, consistent
+from tedi.grammar.captions import Caption, compose, nonsense, request
+from tedi.grammar.edits import Edit, edit
+from tedi.grammar.lexicon import ATTRIBUTES, ORDERED, backgrounds, consistent
 
-__all__ = ["ATTRIBUTES", "Caption", "backgrounds", "compose", "consistent", "request"]
+__all__ = [
+    "ATTRIBUTES",
+    "ORDERED",
+    "Caption",
+    "Edit",
+    "backgrounds",
+    "compose",
+    "consistent",
+    "edit",
+    "nonsense",
+    "request",
+]

@@ -7,6 +7,7 @@ import numpy as np
 
 from tedi.errors import UsageError
 from tedi.grammar import words
+from tedi.grammar.asides import write_nonsense
 from tedi.grammar.dice import Dice
 from tedi.grammar.english import articles, capital
 from tedi.grammar.lexicon import ATTRIBUTES, UNSAID, Says, Value, clashes, holds, shown
@@ -56,6 +57,7 @@ def compose(
     *,
     split: str = "train",
     typos: float = 0.0,
+    distract: float = 0.0,
     attributes: Sequence[str] | None = None,
 ) -> Caption:
     """A random caption that is true of a face.
@@ -65,34 +67,38 @@ def compose(
         rng: source of every choice; the same state gives the same caption.
         split: "train", or "heldout" for wordings that "train" never uses.
         typos: chance that a word of four letters or more is mistyped, 0 to 1.
+        distract: chance that it also tells of things that no attribute covers, 0 to 1.
         attributes: name exactly these, as far as words can; None names a random few.
 
     Raises:
         UsageError: unknown split or attribute, a value that is none of the schema's, typos
-            outside 0 to 1, or nothing that words can say.
+            or distract outside 0 to 1, or nothing that words can say.
     """
-    check(split, typos)
+    check(split, typos, distract)
     dice = Dice(rng)
     face = read_face(labels, dice)
     named = tell(face, face if attributes is None else known(attributes))
     if not named:
         raise UsageError("labels: expected a value that words can say, got none; name more of them")
     chosen = named if attributes is not None else draw_attributes(face, named, dice)
-    return write(face, chosen, dice, split=split, typos=typos)
+    return write(face, chosen, dice, split=split, typos=typos, distract=distract)
 
 
-def request(rng: np.random.Generator, *, count: int, split: str = "train") -> Caption:
+def request(
+    rng: np.random.Generator, *, count: int, split: str = "train", distract: float = 0.0
+) -> Caption:
     """A random prompt that some face could meet, its values drawn evenly.
 
     Args:
         rng: source of every choice; the same state gives the same prompt.
         count: how many attributes it names, 1 to 18.
         split: "train", or "heldout" for wordings that "train" never uses.
+        distract: chance that it also asks for things that no attribute covers, 0 to 1.
 
     Raises:
-        UsageError: unknown split, or a count out of range.
+        UsageError: unknown split, a count out of range, or distract outside 0 to 1.
     """
-    check(split, 0.0)
+    check(split, 0.0, distract)
     if not 1 <= count <= len(ATTRIBUTES):
         raise UsageError(f"count: expected 1 to {len(ATTRIBUTES)}, got {count}")
     dice = Dice(rng)
@@ -100,15 +106,31 @@ def request(rng: np.random.Generator, *, count: int, split: str = "train") -> Ca
     while face is None:
         chosen = dice.shuffled(ATTRIBUTES)[:count]
         face = draw_face(chosen, dice)
-    return write(face, chosen, dice, split=split, typos=0.0)
+    return write(face, chosen, dice, split=split, typos=0.0, distract=distract)
 
 
-def check(split: str, typos: float) -> None:
+def nonsense(rng: np.random.Generator, split: str = "train") -> str:
+    """A random prompt about no face at all: "a red car", "asdf jkl".
+
+    Args:
+        rng: source of every choice; the same state gives the same prompt.
+        split: "train", or "heldout" for things that "train" never names.
+
+    Raises:
+        UsageError: unknown split.
+    """
+    check(split)
+    dice = Dice(rng)
+    return finish(write_nonsense(dice, split), dice, split)
+
+
+def check(split: str, typos: float = 0.0, distract: float = 0.0) -> None:
     """Refuse an unknown split and a rate that is none."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if not 0 <= typos <= 1:
-        raise UsageError(f"typos: expected 0 to 1, got {typos}")
+    for name, rate in (("typos", typos), ("distract", distract)):
+        if not 0 <= rate <= 1:
+            raise UsageError(f"{name}: expected 0 to 1, got {rate}")
 
 
 def known(attributes: Sequence[str]) -> Sequence[str]:
@@ -191,11 +213,19 @@ def told(face: Mapping[str, Value], says: Says) -> bool:
 
 
 def write(
-    face: Mapping[str, Value], chosen: list[str], dice: Dice, *, split: str, typos: float
+    face: Mapping[str, Value],
+    chosen: list[str],
+    dice: Dice,
+    *,
+    split: str,
+    typos: float,
+    distract: float,
 ) -> Caption:
     """A text that names exactly the chosen attributes; with an unseen wording if held out."""
     for rare in (RARE, 1.0, 1.0, 1.0):
         writer = Writer(face, chosen, dice, split=split, rare=rare)
+        if distract and dice.chance(distract):
+            writer.asides = 2 if dice.chance(0.35) else 1
         text = compose_form(writer, len(chosen))
         if writer.unseen or split == "train":
             break
@@ -237,7 +267,7 @@ def finish(text: str, dice: Dice, split: str) -> str:
         text = text.title().replace("'S ", "'s ")
     elif manner < 0.7:
         text = text.lower()
-    return text + "." if dice.chance(0.15) else text
+    return text + "." if dice.chance(0.15) and text[-1] != "?" else text
 
 
 def mistype(text: str, dice: Dice, rate: float) -> str:

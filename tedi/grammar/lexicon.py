@@ -38,6 +38,23 @@ ATTRIBUTES: dict[str, tuple[Value, ...]] = {
 }
 """Attributes of tedifaces and their values; `background` is free there, here its usual words."""
 
+ORDERED: dict[str, tuple[Value, ...]] = {
+    "age": ATTRIBUTES["age"],
+    "smile": ATTRIBUTES["smile"],
+    "mouth_open": ATTRIBUTES["mouth_open"],
+    "hair_color": ("black", "brown", "blond"),
+    "hair_length": ("bald", "short", "medium", "long"),
+    "hair_texture": ("straight", "wavy", "curly"),
+    "bangs": ATTRIBUTES["bangs"],
+    "beard": ("none", "stubble", "goatee", "full"),
+    "earrings": ATTRIBUTES["earrings"],
+    "makeup": ATTRIBUTES["makeup"],
+    "skin": ATTRIBUTES["skin"],
+    "chubby": ATTRIBUTES["chubby"],
+    "thick_brows": ATTRIBUTES["thick_brows"],
+}
+"""Attributes with a more and a less, and the values on that way; others lie off it."""
+
 UNSAID = frozenset({("gender", "unclear"), ("hair_color", "none"), ("hair_texture", "unclear")})
 """Values that no phrase asserts."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tedi.grammar import words
+from tedi.grammar.asides import draw_aside
 from tedi.grammar.dice import Dice
 from tedi.grammar.english import capital, enumerate_words, flows, plural, shorten
 from tedi.grammar.lexicon import Phrase, Says, Value, lexicon, lines, listed
@@ -28,7 +29,7 @@ ADJECTIVES = {
     **{"makeup": 12, "earrings": 13, "gender": 20},
 }
 HAIR = ("hair_length", "hair_texture", "hair_color")
-CLOTHES = frozenset({"hat", "glasses", "makeup", "earrings"})
+CLOTHES = frozenset({"hat", "glasses", "makeup", "earrings", "aside"})
 NEGATIVE = re.compile(r"(no|not|without|w/o|isn't|doesn't|hasn't|(is|does|has) (no|not)|sans)\b")
 
 
@@ -59,6 +60,7 @@ class Writer:
         says: what has been said so far.
         implies: what has been taken for granted so far.
         unseen: whether a held-out phrase has been used.
+        asides: how many phrases to strew in that say nothing of the schema.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Writer:
         self.says: Says = {}
         self.implies: Says = {}
         self.unseen = False
+        self.asides = 0
         gender = str(face["gender"]) if "gender" in chosen else None
         self.she, self.her = words.PRONOUNS[gender]
         self.noun = ""
@@ -189,7 +192,22 @@ class Writer:
             allowed = [slot for slot in slots if not (crowded and slot in BEFORE)]
             piece = self.say(name, allowed)
             made.append(self.as_hair([piece], allowed) if piece.slot == "hair" else piece)
+        if self.asides:
+            self.put_aside(made, slots)
         return made
+
+    def put_aside(self, made: list[Piece], slots: Sequence[str]) -> None:
+        """Strew in an aside; all that are due where nothing else is left to say."""
+        while self.asides:
+            self.asides -= 1
+            made.insert(int(self.dice.draw() * (len(made) + 1)), self.aside(slots))
+            if self.left and self.dice.chance(0.7):
+                return
+
+    def aside(self, slots: Sequence[str]) -> Piece:
+        """A phrase that says nothing of the schema, in one of the slots."""
+        slot, text = draw_aside(self.dice, self.side, slots)
+        return Piece(slot, text.replace("{her}", self.her), "aside")
 
     def paired(self, rest: list[str], slots: Sequence[str], made: list[Piece]) -> list[str]:
         """Say two attributes in one phrase where there is one; gives those still to say."""
@@ -223,6 +241,7 @@ class Writer:
         noun, *gender = self.head()
         self.left.sort(key=lambda name: name != "age")
         count = max(count, int("age" in self.left))
+        tail = self.whose() if count and not relative and self.dice.chance(0.05) else ""
         made = self.pieces(self.take(count), NOUN_SLOTS if not relative else VERB_SLOTS[:5])
         before = [p for p in made if p.slot in BEFORE and not (relative and self.dice.chance(0.5))]
         after = [p for p in made if p not in before]
@@ -230,7 +249,17 @@ class Writer:
         named = " ".join([*(p.text for p in before), noun.text])
         if relative and after:
             return f"{named} who {enumerate_words(self.predicates(after))}"
-        return named + self.trailing(after)
+        return named + self.trailing(after) + tail
+
+    def whose(self) -> str:
+        """The last attribute as " whose hair is long", where a clause says it like that."""
+        name = self.left[-1] if self.left else ""
+        pool = lexicon().usual.get((name, self.face.get(name, "")), {}).get("clause", ())
+        owned = [p for p in pool if p.text.startswith("{her} ") and p.fits(self.face)]
+        if not owned:
+            return ""
+        self.left.remove(name)
+        return f" whose {self.piece(self.dice.ranked(owned)).text.removeprefix(f'{self.her} ')}"
 
     def trailing(self, pieces: list[Piece]) -> str:
         """What follows the noun: "with ... wearing ..., smiling"."""
@@ -313,7 +342,7 @@ class Writer:
     def sentences(self) -> str:
         """The whole text as one sentence or several, closed by full stops."""
         made = self.opening()
-        while self.left:
+        while self.left or self.asides:
             pieces = self.pieces(self.take(1 + int(self.dice.draw() * 3)), VERB_SLOTS)
             made += self.sentence(self.subject(), pieces)
         return " ".join(capital(text.rstrip(".") + ".") for text in made)
