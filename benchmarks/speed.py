@@ -169,7 +169,7 @@ def measure(rounds: int) -> dict[str, Any]:
             "rounds": rounds,
             "drawing": {name: summary(t, base) for name, t in times.items()},
             "fidelity": fidelity(G, mapping, synthesis, rounds),
-            "prompt to measurement, s": round(text, 4),
+            "prompt read, s": round(text, 4),
         }
 
 

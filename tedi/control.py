@@ -1,8 +1,8 @@
 """The control mechanism: what a modality gives as content, and a seed as style.
 
 TediGAN (Xia et al. 2021, section 3.4) takes some layers from a content code and the rest from a
-style code. Text here does the same concept by concept (`tedi.encoders.text`, equation 2): what it
-names is set, everything else is the seed's.
+style code. Text here does so attribute by attribute: what it names is made to show, by the most
+likely move of the code (`tedi.encoders.codes`, equation 2), and everything else stays the seed's.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tedi.encoders.text import Measurement, TextEncoder
+from tedi import attributes
+from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
+from tedi.grammar import ORDERED
 from tedi.interfaces import Generator
+
+FIRMNESS = 12.0  # nats of what is asked against ½ squared standard deviations of the move
+KEEP_NEW = 0.03  # weight of the attributes that are not named, for a new face …
+KEEP_EDIT = 0.3  # … and for an edit
+TOGETHER_NEW = 1.0  # how much the slots move alike: a new face stays in W, where faces are real …
+TOGETHER_EDIT = 0.6  # … and an edit may keep to the slots that matter
+WIDTH = 0.4  # steps of an ordered attribute that a relative wish may miss by
 
 
 def noise(seeds: Sequence[int], width: int) -> Tensor:
@@ -33,13 +42,75 @@ def style_codes(generator: Generator, seeds: Sequence[int], *, psi: float) -> Te
     return (w_avg + psi * (w - w_avg))[:, None].repeat(1, generator.slots, 1)
 
 
-def speak(encoder: TextEncoder, ws: Tensor, said: Measurement, *, strength: float) -> Tensor:
-    """Codes (N, L, C), new: the style codes `ws` made to fit what texts say.
+@torch.inference_mode(False)  # the search needs gradients, whoever calls
+@torch.no_grad()
+def fulfil(
+    encoder: TextEncoder,
+    ws: Tensor,
+    reading: Reading,
+    *,
+    strength: float = 1.0,
+    keep: float = KEEP_EDIT,
+    together: float = TOGETHER_EDIT,
+    firmness: float = FIRMNESS,
+    slots: tuple[int, ...] | None = None,
+) -> Tensor:
+    """Codes (N, L, C), new, that show what texts ask and are else as `ws`.
 
     Args:
         encoder: that read the texts.
-        ws: one style code for each text.
-        said: what the texts say.
-        strength: 0 keeps the style code, 1 is the faces a text was learned on, more is clearer.
+        ws: a code for each text.
+        reading: what the texts say.
+        strength: 0 keeps `ws`, 1 shows what is asked, more exaggerates: a factor of the move.
+        keep: weight of the attributes that are not named, against those that are.
+        together: 1 moves all slots alike, 0 each by itself.
+        firmness: how far the code may be moved for what is asked.
+        slots: those that may move; None for all.
     """
-    return encoder.fit(ws, said.sharpened(strength))
+    codes = encoder.codes
+    before = attributes.log_softmax(codes(ws))
+    wanted = absolute(reading.plain(), before)
+    silent = torch.ones_like(before[:, : len(attributes.GROUPS)])
+    silent = silent.scatter_reduce(1, _members(wanted), wanted, "amin")
+
+    def objective(log_p: Tensor) -> Tensor:
+        asked = attributes.fit(log_p, wanted).sum(dim=1)
+        drift = attributes.group_sums(before.exp() * (before - log_p))
+        return asked - keep * (drift * silent).sum(dim=1)
+
+    moved = codes.move(ws, objective, strength=firmness, together=together, slots=slots)
+    asked = (wanted < 1).any(dim=1)[:, None, None]  # of nothing, not even rounding is left
+    return ws + strength * asked * (moved - ws)
+
+
+def _members(values: Tensor) -> Tensor:
+    return attributes.MEMBER.to(values.device).expand_as(values)
+
+
+def absolute(reading: Reading, log_p: Tensor) -> Tensor:
+    """Agreement (N, V) with relative wishes made absolute about faces that show `log_p` (N, V).
+
+    "Older" asks for an age one step of `ORDERED` above the mean age the face shows.
+    """
+    agrees = reading.agrees.clone()
+    for column, group in enumerate(ORDERED_GROUPS):
+        wish = reading.moves[:, column : column + 1]
+        columns = [attributes.COLUMNS.index((group, value)) for value in ORDERED[group]]
+        steps = torch.arange(len(columns)).to(log_p)
+        p = log_p[:, columns].exp()
+        mean = (p * steps).sum(dim=1, keepdim=True) / p.sum(dim=1, keepdim=True)
+        target = (mean + wish).clamp(0, len(columns) - 1)
+        close = torch.exp(-0.5 * ((steps - target) / WIDTH).square())
+        close = close / close.amax(dim=1, keepdim=True)
+        span = attributes.SPANS[group]
+        others = torch.zeros_like(agrees[:, span])
+        whole = others.index_copy(1, torch.tensor(columns) - span.start, close)
+        agrees[:, span] = torch.where(wish != 0, whole, agrees[:, span])
+    return agrees
+
+
+def mix(content: Tensor, style: Tensor, slots: Sequence[int]) -> Tensor:
+    """Codes (N, L, C), new: `slots` of the content code, the others of the style code."""
+    mixed = style.clone()
+    mixed[:, list(slots)] = content[:, list(slots)]
+    return mixed

@@ -37,6 +37,9 @@ class Generator(Protocol):
     def styles(self, ws: Tensor) -> dict[str, Tensor]:
         """S-space codes: one (N, channels) tensor for every modulated layer."""
 
+    def synthesis_from_styles(self, styles: dict[str, Tensor]) -> Tensor:
+        """Pictures (N, 3, H, W) of S-space codes as `styles` gives them."""
+
     def features(self, ws: Tensor, at: int) -> Tensor:
         """Activations (N, D, at, at) at a resolution in pixels."""
 

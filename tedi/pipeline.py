@@ -7,6 +7,7 @@
 >>> faces[0].save("smile.png")
 >>> faces[0].ws.shape
 torch.Size([16, 512])
+>>> older = model.edit(faces[0].ws, ["older", "with glasses"])[0]
 """
 
 import itertools
@@ -14,16 +15,19 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from tedi import __version__, control, images, language, zoo
+from tedi import __version__, attributes, control, images, language, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
-from tedi.encoders.text import Measurement, TextEncoder
+from tedi.editing import EDITS
+from tedi.editing.text import Way
+from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.outputs import Exist
@@ -70,6 +74,7 @@ class Toolkit:
     ) -> None:
         self.generator, self.text, self.dtype, self.weights = generator, text, dtype, weights
         self.device = generator.w_avg.device
+        self._ways: dict[str, Way] = {}
         self._draw: dict[bool, Callable[[Tensor], Tensor]] = {
             False: generator.synthesis,
             True: generator.preview,
@@ -85,8 +90,10 @@ class Toolkit:
         seeds: Iterable[int] = (0,),
         psi: float = 0.7,
         strength: float = STRENGTH,
+        method: str = "default",
         preview: bool = False,
         batch_size: int = 1,
+        anyway: bool = False,
     ) -> list[Face]:
         """Faces that fit prompts, prompt by prompt and seed by seed.
 
@@ -94,18 +101,27 @@ class Toolkit:
             prompts: one or several, in English.
             seeds: one for each picture of a prompt; the picture depends on no other.
             psi: variety of what the prompt leaves open; 0 none, 1 all that the generator has.
-            strength: how firmly the prompt is followed; 0 ignores it.
+            strength: 0 ignores the prompt, 1 shows what it names, more exaggerates.
+            method: how a prompt becomes a code, a name of `tedi.editing.EDITS`.
             preview: draw 256 px quickly instead of 1024 px.
             batch_size: pictures drawn at a time; more than 1 only pays on a GPU.
+            anyway: draw prompts of which nothing is understood, too.
 
         Raises:
-            UsageError: a prompt that cannot be read, or a value out of range.
+            UsageError: a prompt that cannot be read or of which nothing is understood, or a
+                value out of range.
         """
         named = [prompts] if isinstance(prompts, str) else list(prompts)
         chosen = list(seeds)
         jobs = ((prompt, seed) for prompt in named for seed in chosen)
         faces = self.stream(
-            jobs, psi=psi, strength=strength, preview=preview, batch_size=batch_size
+            jobs,
+            psi=psi,
+            strength=strength,
+            method=method,
+            preview=preview,
+            batch_size=batch_size,
+            anyway=anyway,
         )
         return list(faces)
 
@@ -115,47 +131,102 @@ class Toolkit:
         *,
         psi: float = 0.7,
         strength: float = STRENGTH,
+        method: str = "default",
         preview: bool = False,
         batch_size: int = 1,
+        anyway: bool = False,
     ) -> Iterator[Face]:
         """`generate` for any number of (prompt, seed) pairs, holding one batch in memory."""
         check_range("psi", psi, 0, 2)
-        check_range("strength", strength, 0, 100)
+        check_range("strength", strength, 0, 10)
         check_range("batch_size", batch_size, 1, 1024)
+        way = self.way(method)
         jobs = iter(jobs)
-        said: dict[str, Measurement] = {}
+        said: dict[str, Reading] = {}
         while batch := list(itertools.islice(jobs, batch_size)):
-            said = self._read([prompt for prompt, _ in batch], said)
-            codes = self.codes(batch, said, psi=psi, strength=strength)
+            said = self._read([prompt for prompt, _ in batch], said, anyway=anyway)
+            rows = []
+            for prompt, seed in batch:  # one by one: a code does not depend on its neighbours
+                style = control.style_codes(self.generator, [seed], psi=psi)
+                rows.append(way(style, [prompt], said[prompt], strength=strength, new=True))
+            codes = torch.cat(rows)
             for (prompt, seed), ws, picture in zip(
                 batch, codes.cpu(), self.pictures(codes, preview=preview), strict=True
             ):
-                record = self.record_of(prompt, seed, psi=psi, strength=strength, preview=preview)
+                record = self.record_of(
+                    prompt, seed, psi=psi, strength=strength, method=method, preview=preview
+                )
                 yield Face(picture, ws, record)
 
-    @torch.inference_mode()
-    def _read(
-        self, prompts: Sequence[str], known: dict[str, Measurement]
-    ) -> dict[str, Measurement]:
-        """What prompts say; those of the last batch are not read again."""
-        fresh = {prompt: known.get(prompt) for prompt in prompts}
-        return {p: said if said is not None else self.text.read([p]) for p, said in fresh.items()}
-
-    @torch.inference_mode()
-    def codes(
+    @torch.no_grad()
+    def edit(
         self,
-        jobs: Sequence[tuple[str, int]],
-        said: dict[str, Measurement],
+        ws: Tensor,
+        texts: str | Sequence[str],
         *,
-        psi: float,
-        strength: float,
-    ) -> Tensor:
-        """Codes ws (N, L, C), one by one: a code does not depend on its neighbours."""
-        rows = []
-        for prompt, seed in jobs:
-            style = control.style_codes(self.generator, [seed], psi=psi)
-            rows.append(control.speak(self.text, style, said[prompt], strength=strength))
-        return torch.cat(rows)
+        strength: float | Sequence[float] = STRENGTH,
+        method: str = "default",
+        preview: bool = False,
+    ) -> list[Face]:
+        """A face changed by texts, one step after the other.
+
+        Args:
+            ws: the face's code (L, C).
+            texts: what to change, "older" or "a man with a beard"; several are several steps.
+            strength: 0 changes nothing, 1 reaches what is asked, or one step of what is relative,
+                more goes on; one number, or one a step.
+            method: a name of `tedi.editing.EDITS`.
+            preview: draw 256 px quickly instead of 1024 px.
+
+        Returns:
+            The face after each step; the last is the whole edit.
+
+        Raises:
+            UsageError: a text of which nothing is understood, or a value out of range.
+        """
+        steps = [texts] if isinstance(texts, str) else list(texts)
+        strengths = [strength] * len(steps) if isinstance(strength, int | float) else list(strength)
+        if ws.shape != (self.generator.slots, self.generator.width):
+            expected = (self.generator.slots, self.generator.width)
+            raise UsageError(f"ws: expected {expected}, got {tuple(ws.shape)}")
+        if len(strengths) != len(steps):
+            raise UsageError(f"strength: {len(strengths)} numbers for {len(steps)} texts")
+        code = ws[None].to(self.device, torch.float32)
+        faces: list[Face] = []
+        for text, much in zip(steps, strengths, strict=True):
+            check_range("strength", much, 0, 10)
+            said = self._read([text], {})[text]
+            code = self.way(method)(code, [text], said, strength=much, new=False)
+            done = [{"text": t, "strength": s} for t, s in zip(steps, strengths, strict=True)]
+            record = self._record("edit", method, preview) | {"edits": done[: len(faces) + 1]}
+            faces.append(Face(self.pictures(code, preview=preview)[0], code[0].cpu(), record))
+        return faces
+
+    def way(self, method: str) -> Way:
+        """A way for texts to change codes, made on first use.
+
+        Raises:
+            UsageError: unknown method.
+        """
+        if method not in self._ways:
+            self._ways[method] = EDITS[method](self.generator, self.text)
+        return self._ways[method]
+
+    @torch.no_grad()
+    def _read(
+        self, prompts: Sequence[str], known: dict[str, Reading], *, anyway: bool = False
+    ) -> dict[str, Reading]:
+        """What prompts say; those of the last batch are not read again."""
+        readings = {prompt: known.get(prompt) for prompt in prompts}
+        for prompt, said in readings.items():
+            if said is None:
+                readings[prompt] = said = self.text.read([prompt])
+                if not anyway and not says_something(said):
+                    raise UsageError(
+                        f"nothing of {prompt!r} is about a face that can be drawn; name what it "
+                        "shows, such as age, hair or smile, or pass --anyway"
+                    )
+        return {prompt: said for prompt, said in readings.items() if said is not None}
 
     @torch.inference_mode()
     def pictures(self, ws: Tensor, *, preview: bool = False) -> list[Image.Image]:
@@ -173,21 +244,32 @@ class Toolkit:
         *,
         psi: float = 0.7,
         strength: float = STRENGTH,
+        method: str = "default",
         preview: bool = False,
         batch_size: int = 1,
+        anyway: bool = False,
     ) -> dict[str, Any]:
         """The record that a face made with these arguments carries."""
+        told = {"prompt": prompt, "seed": seed, "psi": psi, "strength": strength}
+        record = self._record("generate", method, preview)
+        return {"command": record.pop("command"), **told, **record}
+
+    def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
         return {
-            "command": "generate",
-            "prompt": prompt,
-            "seed": seed,
-            "psi": psi,
-            "strength": strength,
+            "command": command,
+            "method": method,
             "preview": preview,
             "dtype": str(self.dtype).removeprefix("torch."),
             "version": __version__,
             "weights": self.weights,
         }
+
+
+def says_something(said: Reading) -> bool:
+    """Whether a text names any attribute, or wishes for more or less of one."""
+    plain = said.plain()
+    ruled_out = attributes.group_sums((plain.agrees < 0.5).float()).sum()
+    return bool(ruled_out > 0 or plain.moves.any())
 
 
 def check_range(name: str, value: float, least: float, most: float) -> None:
@@ -201,6 +283,8 @@ def load(
     device: str = "auto",
     dtype: str = "float32",
     compiled: bool = False,
+    text: str | PathLike[str] = TEXT,
+    text_backbone: str | None = None,
     progress: zoo.Progress | None = None,
 ) -> Toolkit:
     """Everything that `tedi generate` needs; weights are fetched on first use.
@@ -211,6 +295,9 @@ def load(
         device: "cpu", "cuda", "cuda:1", …, or "auto" for CUDA where there is one.
         dtype: "float32", or "bfloat16" for drawing in less time and precision.
         compiled: draw through `torch.compile`: slow to start, then faster.
+        text: text encoder, by name or as a file that train/text.py has written.
+        text_backbone: what it reads through, by name, hub id or folder; by default what it was
+            trained on.
         progress: told of downloads, see `tedi.zoo.pull`.
 
     Raises:
@@ -222,20 +309,47 @@ def load(
         raise UsageError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
     if where.type == "cpu":
         keep_freed_memory()
-    files = {name: zoo.pull(name, progress=progress) for name in (GENERATOR, PREVIEW, TEXT)}
+    files = {name: zoo.pull(name, progress=progress) for name in (GENERATOR, PREVIEW)}
     generator = native.load_generator([files[GENERATOR], files[PREVIEW]])
-    backbone_name = zoo.metadata(files[TEXT])["backbone"]
-    files[backbone_name] = zoo.pull(backbone_name, progress=progress)
-    text = native.load_text_encoder(files[TEXT], slots=generator.slots)
-    text.backbone = language.load_backbone(files[backbone_name], name=backbone_name)
-    weights = {name: zoo.find(name).sha256 or zoo.sha256(file) for name, file in files.items()}
+    encoder = _load_text(text, text_backbone, files, progress)
+    weights = {
+        name: zoo.ZOO[name].sha256 if name in zoo.ZOO else zoo.sha256(file)
+        for name, file in files.items()
+    }
     return Toolkit(
         generator.to(where),
-        text.to(where),
+        encoder.to(where),
         dtype=DTYPES[dtype],
         weights=weights,
         compiled=compiled,
     )
+
+
+def _load_text(
+    text: str | PathLike[str],
+    backbone: str | None,
+    files: dict[str, Path],
+    progress: zoo.Progress | None,
+) -> TextEncoder:
+    """The text encoder on its code reader and backbone; what it is made of is put in `files`."""
+    named = not Path(text).is_file()
+    path = zoo.pull(str(text), progress=progress) if named else Path(text)
+    files[str(text) if named else path.stem] = path
+    told = zoo.metadata(path)
+    codes = told.get("codes", "")
+    files[codes] = zoo.pull(codes, progress=progress)
+    encoder = native.load_text_encoder(path, native.load_code_reader(files[codes]))
+    name = backbone or told["backbone"]
+    if name in zoo.ZOO:
+        files[name] = zoo.pull(name, progress=progress)
+    encoder.backbone = language.load_backbone(files.get(name, name), name=name)
+    width = encoder.reader.enter.in_features
+    if encoder.backbone.width != width:
+        raise UsageError(
+            f"text_backbone: {name} has width {encoder.backbone.width}, {text} was trained on "
+            f"{told['backbone']} of width {width}"
+        )
+    return encoder
 
 
 def choose_device(device: str) -> torch.device:

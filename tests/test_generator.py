@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tedi import interfaces
 from tedi.checkpoints import native, openvino
+from tedi.encoders.codes import CodeReader
 from tedi.errors import TediError, UsageError
 from tedi.generators import GENERATORS
 from tedi.generators.mobilestylegan import MobileStyleGAN
@@ -347,7 +348,11 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(TediError, match=r"nameless\.safetensors: holds no generator"):
         native.load_generator([nameless])
     with pytest.raises(TediError, match=r"odd\.safetensors: not a text encoder"):
-        native.load_text_encoder(path, slots=16)
+        native.load_text_encoder(path, CodeReader())
+    with pytest.raises(TediError, match=r"odd\.safetensors: not a code reader; 'concepts' is miss"):
+        native.load_code_reader(path)
+    with pytest.raises(TediError, match=r"odd\.safetensors: does not fit AttributeModel"):
+        native.load_attribute_model(path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no tensors"], ids=["missing", "empty", "broken"])
@@ -365,11 +370,14 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path, content):
 def test_a_text_encoder_survives_its_file(tmp_path):
     from tiny import text_encoder
 
-    made = text_encoder(concepts=3, slots=16, channels=8)
+    made = text_encoder()
     made.backbone = None
-    path = save(tmp_path / "text.safetensors", made.state_dict())
-    loaded = native.load_text_encoder(path, slots=16)
+    codes = {n.removeprefix("codes."): t for n, t in made.state_dict().items() if "codes." in n}
+    state = {n: t for n, t in made.state_dict().items() if "codes." not in n}
+    path = save(tmp_path / "text.safetensors", state)
+    reader = native.load_code_reader(save(tmp_path / "codes.safetensors", codes))
+    loaded = native.load_text_encoder(path, reader)
     for name, tensor in made.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     with pytest.raises(TediError, match="does not fit TextEncoder"):
-        native.load_text_encoder(path, slots=18)
+        native.load_text_encoder(save(tmp_path / "more.safetensors", state | codes), reader)

@@ -1,192 +1,169 @@
-"""The text encoder against closed forms, prompts that are refused, and a backbone read off disk."""
-
-import dataclasses
-import json
+"""The text encoder against loops, prompts that are refused, and a backbone read off disk."""
 
 import pytest
 import torch
 from conftest import TEDIFACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import WORD_WIDTH, TinyBackbone, text_encoder
-from torch.distributions import MultivariateNormal
+from tiny import WORD_WIDTH, TinyBackbone, code_reader, text_encoder
 
-from tedi import language, prompts, zoo
+from tedi import attributes, language, prompts, zoo
 from tedi.checkpoints import native
-from tedi.encoders.text import Measurement, TextEncoder, TextReader
+from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder, TextReader
 from tedi.errors import TediError, UsageError
+from tedi.metrics.retrieval import r_precision
 from tedi.training.dataset import is_held_out, load_tedifaces, noise
 
-C, L, N = 5, 2, 3
-FIELDS = dataclasses.fields(Measurement)
+V, WISHES = len(attributes.COLUMNS), len(ORDERED_GROUPS)
+SPANS = list(attributes.SPANS.values())
 
 
-@pytest.fixture(params=[1, 2, 3], ids="K={}".format)
-def encoder(request) -> TextEncoder:
-    return text_encoder(concepts=request.param, slots=L, channels=C, dtype=torch.double)
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    encoder = text_encoder()
+    with torch.no_grad():
+        shares = torch.rand(V, generator=torch.Generator().manual_seed(3)) + 0.05
+        encoder.prior.copy_(shares / attributes.spread(attributes.group_sums(shares)))
+    return encoder
 
 
-def said(encoder, *, n=N, silent=False) -> Measurement:
-    """What n made-up texts say of all concepts, or of all but the first."""
-    K = len(encoder.concepts)
-    random = torch.Generator().manual_seed(K)
-    precision = torch.rand(n, K, generator=random, dtype=torch.double) * 2 + 0.1
-    precision[:, 0] *= not silent
-    target = torch.randn(n, K, generator=random, dtype=torch.double) * 2 * (precision > 0)
-    return Measurement(target, precision)
+def codes(n=4, seed=0) -> torch.Tensor:
+    return torch.randn(n, 16, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def codes(n=N) -> torch.Tensor:
-    random = torch.Generator().manual_seed(n)
-    return torch.randn(n, L, C, generator=random, dtype=torch.double)
+def silence(n=1) -> Reading:
+    return Reading(torch.ones(n, V), torch.zeros(n, WISHES))
 
 
-def whitened(encoder, ws) -> torch.Tensor:
-    return (ws - encoder.w_avg) @ encoder.whiten.T
-
-
-def posterior(encoder, h, d, prior=None) -> MultivariateNormal:
-    """p(u | text) for u ~ N(prior, I) and h = D A u + N(0, I), from information form."""
-    A = encoder.directions()
-    prior = torch.zeros(C, dtype=torch.double) if prior is None else prior
-    precision = torch.eye(C, dtype=torch.double) + A.T @ torch.diag(d**2) @ A
-    mean = torch.linalg.solve(precision, prior + A.T @ (d * h))
-    return MultivariateNormal(mean, precision_matrix=precision)
-
-
-def test_similarity_is_the_log_ratio_of_densities(encoder):
-    measured, ws = said(encoder), codes(4)
-    similarity = encoder.similarity(ws, measured)
-    assert similarity.shape == (N, 4, L)
-    faces = MultivariateNormal(torch.zeros(C).double(), torch.eye(C).double())
-    u = whitened(encoder, ws)
-    for n in range(N):
-        fitting = posterior(encoder, measured.target[n], measured.precision[n])
-        expected = fitting.log_prob(u) - faces.log_prob(u)
-        torch.testing.assert_close(similarity[n], expected, rtol=1e-9, atol=1e-9)
+def test_similarity_against_a_loop(encoder):
+    """Equation (1)."""
+    ws, said = codes(), encoder.read(["a man", "a smiling woman with bangs"])
+    similarity = encoder.similarity(ws, said)
+    assert similarity.shape == (2, 4)
+    seen = torch.cat([encoder.codes(ws)[:, span].softmax(dim=1) for span in SPANS], dim=1)
+    for text, agrees in enumerate(said.agrees):
+        for code, p in enumerate(seen):
+            expected = sum(
+                (p[span] @ agrees[span]).log() - (encoder.prior[span] @ agrees[span]).log()
+                for span in SPANS
+            )
+            torch.testing.assert_close(similarity[text, code], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_similarity_averages_to_one_face_in_odds(encoder):
-    """E over faces of p(u | text) / p(u) is 1: a text that fits some must fit others less."""
-    random = torch.Generator().manual_seed(0)
-    u = torch.randn(200_000, 1, C, generator=random, dtype=torch.double)
-    ws = encoder.w_avg + u @ encoder.color.T
-    K = len(encoder.concepts)
-    mild = Measurement(torch.full((1, K), 0.3).double(), torch.full((1, K), 0.5).double())
-    assert encoder.similarity(ws, mild).exp().mean().item() == pytest.approx(1, abs=0.02)
+    """E over faces of p(text | w) / p(text) is 1, if as many faces show a value as is thought."""
+    log_p = torch.full((V, V), 1e-9).fill_diagonal_(1.0).log()[attributes.SPANS["hair_color"]]
+    said = Reading(torch.rand(3, V, generator=torch.Generator().manual_seed(0)), silence(3).moves)
+    said.agrees[:, [i for i, (g, _) in enumerate(attributes.COLUMNS) if g != "hair_color"]] = 1
+    others = attributes.log_softmax(torch.zeros(len(log_p), V))
+    others[:, attributes.SPANS["hair_color"]] = log_p[:, attributes.SPANS["hair_color"]]
+    odds = encoder.compare(others, said).exp() @ encoder.prior[attributes.SPANS["hair_color"]]
+    torch.testing.assert_close(odds, torch.ones(3), atol=1e-4, rtol=0)
 
 
-def test_fit_is_the_conditional_mean(encoder):
-    measured, ws = said(encoder), codes()
-    fitted = whitened(encoder, encoder.fit(ws, measured))
-    u = whitened(encoder, ws)
-    for n in range(N):
-        for slot in range(L):
-            fitting = posterior(encoder, measured.target[n], measured.precision[n], u[n, slot])
-            torch.testing.assert_close(fitted[n, slot], fitting.mean, rtol=1e-8, atol=1e-8)
+def test_similarity_has_a_gradient_to_codes(encoder):
+    ws = codes().requires_grad_()
+    similarity = encoder.similarity(ws, encoder.read(["a smiling woman"]))
+    (gradient,) = torch.autograd.grad(similarity[0, 1], ws)
+    assert gradient[1].abs().max() > 1e-3
+    assert not gradient[[0, 2, 3]].any()
 
 
-def test_a_sure_text_moves_a_code_by_the_shortest_way(encoder):
-    """Exact scores, and of all codes that have them the nearest in Mahalanobis distance."""
-    wanted = torch.linspace(-1, 2, N * len(encoder.concepts)).double().view(N, -1)
-    sure = torch.full_like(wanted, 1e5)
-    ws = codes()
-    fitted = encoder.fit(ws, Measurement(wanted * sure, sure))
+def test_a_silent_text_fits_every_code_alike(encoder):
     torch.testing.assert_close(
-        encoder.scores(fitted), wanted[:, None].expand(-1, L, -1), atol=1e-8, rtol=0
+        encoder.similarity(codes(), silence(2)), torch.zeros(2, 4), atol=1e-4, rtol=0
     )
-    covariance = encoder.color @ encoder.color.T
-    moved = fitted - ws
-    _, _, rows = torch.linalg.svd(encoder.directions())
-    kept = rows[len(encoder.concepts) :] @ encoder.color.T  # moves that change no score
-    inner = torch.linalg.solve(covariance, kept.T)  # any of them is orthogonal to the move taken
-    torch.testing.assert_close(moved @ inner, torch.zeros_like(moved @ inner), atol=1e-8, rtol=0)
 
 
-def test_fit_minimises_distance_plus_misfit(encoder):
-    measured, ws = said(encoder), codes()
-    fitted = encoder.fit(ws, measured).requires_grad_()
-    move = whitened(encoder, fitted) - whitened(encoder, ws)
-    d, h = measured.precision[:, None], measured.target[:, None]
-    misfit = h - d * encoder.scores(fitted)
-    (gradient,) = torch.autograd.grad(move.square().sum() + misfit.square().sum(), fitted)
-    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-8, rtol=0)
+def test_evidence_is_what_a_text_rules_out(encoder):
+    """Never negative, 0 where it is silent, and more the rarer what is said."""
+    assert (encoder.evidence(encoder.read(["a man", "smiling with bangs"])) >= -1e-6).all()
+    assert encoder.evidence(silence()).abs().max() < 1e-6
+    for number, span in enumerate(SPANS):
+        said = silence(span.stop - span.start)
+        said.agrees[:, span] = torch.eye(span.stop - span.start)
+        evidence = encoder.evidence(said)
+        torch.testing.assert_close(evidence[:, number].exp(), 1 / encoder.prior[span])
+        assert evidence.sum(dim=1).allclose(evidence[:, number], atol=1e-5)
 
 
-def test_a_silent_text_changes_nothing(encoder):
-    zero = torch.zeros(N, len(encoder.concepts)).double()
-    silent, ws = Measurement(zero, zero), codes()
-    assert torch.equal(encoder.fit(ws, silent), ws)
-    assert torch.equal(encoder.similarity(ws, silent), torch.zeros(N, N, L).double())
+def test_a_plain_reading_has_no_shades():
+    shades = torch.tensor([[0.0, 0.1, 0.15, 0.5, 0.85, 0.9, 1.0]])
+    plain = Reading(shades, torch.tensor([[-0.9, -0.1, 0.0, 0.1, 0.8]])).plain()
+    expected = torch.tensor([[0, 0, 0, 0.5, 1, 1, 1]])
+    torch.testing.assert_close(plain.agrees, expected)
+    assert plain.moves.tolist() == [[-1, 0, 0, 0, 1]]
+    again = plain.plain()
+    assert torch.equal(again.moves, plain.moves)
 
 
-def test_what_is_not_named_is_moved_only_as_it_hangs_together():
-    """With orthogonal concepts, one that a text is silent about keeps its score."""
-    encoder = text_encoder(concepts=3, slots=L, channels=C, dtype=torch.double)
-    with torch.no_grad():
-        encoder.concepts.copy_(torch.linalg.qr(encoder.concepts.T).Q.T)
-    measured, ws = said(encoder, silent=True), codes()
-    before, after = encoder.scores(ws), encoder.scores(encoder.fit(ws, measured))
-    torch.testing.assert_close(after[..., 0], before[..., 0], atol=1e-9, rtol=0)
-    assert ((after - before)[..., 1:].abs() > 1e-3).all()
-
-
-def test_sharpened_is_the_text_said_over_again(encoder):
-    """Twice as strong is two independent measurements that say the same."""
-    measured, ws = said(encoder), codes()
-    twice = text_encoder(
-        concepts=2 * len(encoder.concepts), slots=L, channels=C, dtype=torch.double
-    )
-    with torch.no_grad():
-        twice.concepts.copy_(encoder.concepts.repeat(2, 1))
-        for name in ("w_avg", "whiten", "color"):
-            getattr(twice, name).copy_(getattr(encoder, name))
-    doubled = Measurement(measured.target.repeat(1, 2), measured.precision.repeat(1, 2))
-    sharpened = measured.sharpened(2)
-    torch.testing.assert_close(encoder.fit(ws, sharpened), twice.fit(ws, doubled))
-    once = measured.sharpened(1)
-    assert torch.equal(once.target, measured.target)
-    assert torch.equal(once.precision, measured.precision)
-
-
-def test_forward_is_the_fit_from_the_mean(encoder):
-    encoder = encoder.float()
-    texts = ["a smiling woman", "an old man with a beard"]
-    ws = encoder(texts, strength=1.5)
-    mean = encoder.w_avg.expand(2, L, -1)
-    torch.testing.assert_close(ws, encoder.fit(mean, encoder.read(texts).sharpened(1.5)))
-    assert ws.shape == (2, L, C)
-    assert torch.equal(encoder(texts, strength=0), mean)
-
-
-def test_scores_have_variance_one_over_faces(encoder):
-    random = torch.Generator().manual_seed(0)
-    u = torch.randn(100_000, 1, C, generator=random, dtype=torch.double)
-    scores = encoder.scores(encoder.w_avg + u @ encoder.color.T)
-    assert scores.std(dim=0).flatten().tolist() == pytest.approx([1] * scores.shape[2], rel=0.02)
-    assert scores.mean(dim=0).abs().max() < 0.02
+def test_readings_of_some_texts(encoder):
+    said = encoder.read(["a man", "a woman", "a child"])
+    for rows in (slice(1, 3), torch.tensor([1, 2])):
+        some = said.of(rows)
+        assert torch.equal(some.agrees, said.agrees[1:])
+        assert torch.equal(some.moves, said.moves[1:])
 
 
 def test_without_a_backbone_reading_is_a_bug():
-    encoder = text_encoder()
-    encoder.backbone = None
+    encoder = TextEncoder(WORD_WIDTH, code_reader())
     with pytest.raises(RuntimeError, match="backbone"):
         encoder.read(["a man"])
 
 
-def test_reader_sees_words_in_any_padding():
-    """A text read beside a longer one says the same as alone; precision is never negative."""
-    torch.manual_seed(0)
-    reader = TextReader(WORD_WIDTH, 4).eval()
-    torch.nn.init.normal_(reader.leave)
-    backbone = TinyBackbone()
-    alone = reader(*backbone(["a man"]))
-    beside = reader(*backbone(["a man", "a woman with long brown hair and glasses"]))
-    for part in dataclasses.fields(Measurement):
-        one, both = getattr(alone, part.name), getattr(beside, part.name)
+def test_reader_sees_words_in_any_padding(encoder):
+    """A text read beside a longer one says the same as alone."""
+    alone = encoder.read(["a man"])
+    beside = encoder.read(["a man", "a woman with long brown hair and glasses"])
+    assert beside.agrees.shape == (2, V)
+    assert beside.moves.shape == (2, WISHES)
+    for one, both in ((alone.agrees, beside.agrees), (alone.moves, beside.moves)):
         torch.testing.assert_close(both[:1], one, atol=1e-5, rtol=0)
-        assert not torch.allclose(both[0], both[1])
-    assert (beside.precision >= 0).all()
+        assert not torch.allclose(both[0], both[1], atol=1e-3)
+    assert ((beside.agrees >= 0) & (beside.agrees <= 1)).all()
+    assert (beside.moves.abs() <= 1).all()
+
+
+def test_a_new_reader_hears_nothing():
+    """Training starts from silence."""
+    reader = TextReader(WORD_WIDTH).eval()
+    agrees, moves = reader(*TinyBackbone()(["a smiling woman"]))
+    plain = Reading.of_logits(agrees, moves).plain()
+    assert torch.equal(plain.agrees, torch.ones(1, V))
+    assert not plain.moves.any()
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+def test_codes_of_prompts_alone_fit_them(encoder, mode):
+    texts = ["a smiling woman", "an old man with a beard"]
+    with mode():
+        ws = encoder(texts)
+    assert ws.shape == (2, 16, 8)
+    assert not ws.requires_grad
+    said = encoder.read(texts).plain()
+    mean = encoder.codes.w_avg.expand(1, 16, -1)
+    gained = encoder.similarity(ws, said) - encoder.similarity(mean, said)
+    assert (gained.diagonal() > 0.5).all()
+
+
+def test_an_encoder_comes_back_from_its_file(encoder, tmp_path):
+    from safetensors.torch import save_file
+
+    own = {n: t for n, t in encoder.state_dict().items() if not n.startswith("codes.")}
+    save_file(own, tmp_path / "t.safetensors")
+    again = native.load_text_encoder(tmp_path / "t.safetensors", encoder.codes)
+    again.backbone = TinyBackbone()
+    texts = ["a man", "a smiling woman"]
+    said = again.read(texts)
+    assert torch.equal(said.agrees, encoder.read(texts).agrees)
+    assert torch.equal(again.similarity(codes(), said), encoder.similarity(codes(), said))
+    assert not any(p.requires_grad for p in again.parameters())
+    save_file({n: t for n, t in own.items() if n != "prior"}, tmp_path / "l.safetensors")
+    with pytest.raises(TediError, match=r"does not fit TextEncoder: .*prior"):
+        native.load_text_encoder(tmp_path / "l.safetensors", encoder.codes)
+    save_file({"prior": own["prior"]}, tmp_path / "n.safetensors")
+    with pytest.raises(TediError, match="not a text encoder"):
+        native.load_text_encoder(tmp_path / "n.safetensors", encoder.codes)
 
 
 @pytest.mark.parametrize(
@@ -325,33 +302,57 @@ def test_the_released_backbone_knows_words(weights):
 
 @pytest.fixture(scope="module")
 def shipped(weights) -> TextEncoder:
-    encoder = native.load_text_encoder(zoo.path("text-minilm-l6"), slots=16)
+    codes = native.load_code_reader(zoo.path("codes-mobilestylegan-ffhq"))
+    encoder = native.load_text_encoder(zoo.path("text-minilm-l6"), codes)
     encoder.backbone = language.load_backbone(weights["minilm-l6"], name="minilm-l6")
     return encoder
 
 
+@torch.inference_mode()
 def test_shipped_encoder_finds_the_faces_of_unseen_captions(shipped, generator):
     faces = [f for f in load_tedifaces(TEDIFACES) if is_held_out(f["index"])][:100]
     w = generator.mapping(noise([face["index"] for face in faces]))
-    said = [shipped.read([face["caption"]]) for face in faces]
-    together = Measurement(*(torch.cat([getattr(s, f.name) for s in said]) for f in FIELDS))
-    similarity = shipped.similarity(w[:, None].expand(-1, 16, -1), together).mean(dim=2)
-    found = similarity.argmax(dim=1) == torch.arange(100)
-    assert found.double().mean() > 0.35  # 0.01 by chance
+    said = shipped.read([face["caption"] for face in faces])
+    similarity = shipped.similarity(w[:, None].expand(-1, 16, -1), said)
+    assert r_precision(similarity) > 0.35  # 0.01 by chance
 
 
 @pytest.mark.parametrize(
-    ("prompt", "opposite", "concept"),
+    ("prompt", "opposite", "group", "value"),
     [
-        ("a grinning woman", "a serious woman", "smile: broad"),
-        ("an old man", "a young man", "age: old"),
-        ("a lady with a fringe", "a lady without a fringe", "bangs: True"),
-        ("a man with a beard", "a man without a beard", "beard: full"),
-        ("a blonde", "a woman with black hair", "hair_color: blond"),
-        ("a woman with glasses", "a woman without glasses", "glasses: eyeglasses"),
+        ("a grinning woman", "a serious woman", "smile", "broad"),
+        ("an old man", "a young man", "age", "old"),
+        ("a lady with a fringe", "a lady without a fringe", "bangs", True),
+        ("a man with a full beard", "a clean-shaven man", "beard", "full"),
+        ("a blonde", "a woman with black hair", "hair_color", "blond"),
+        ("a woman with glasses", "a woman without glasses", "glasses", "eyeglasses"),
+        ("a woman wearing a hat", "a bareheaded woman", "hat", True),
+        ("a girl", "a boy", "gender", "female"),
     ],
 )
-def test_shipped_encoder_tells_a_prompt_from_its_opposite(shipped, prompt, opposite, concept):
-    names = json.loads(zoo.metadata(zoo.path("text-minilm-l6"))["concepts"])
-    scores = shipped.scores(shipped([prompt, opposite], strength=3.0))[:, 0, names.index(concept)]
-    assert scores[0] - scores[1] > 0.7  # standard deviations over faces
+@torch.inference_mode()
+def test_shipped_encoder_tells_a_prompt_from_its_opposite(shipped, prompt, opposite, group, value):
+    column = attributes.COLUMNS.index((group, value))
+    said = shipped.read([prompt, opposite])
+    assert said.agrees[0, column] - said.agrees[1, column] > 0.5
+    agrees = said.plain().agrees
+    assert agrees[0, attributes.SPANS[group]].min() < 0.5  # it names the attribute …
+    assert agrees[0, column] > 0.5 > agrees[1, column]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "group", "sign"),
+    [("older", "age", 1), ("make her younger", "age", -1), ("a bigger smile", "smile", 1)],
+)
+@torch.inference_mode()
+def test_shipped_encoder_hears_relative_wishes(shipped, prompt, group, sign):
+    moves = shipped.read([prompt]).plain().moves[0]
+    assert moves[ORDERED_GROUPS.index(group)].sign() == sign
+    assert moves.count_nonzero() == 1
+
+
+@torch.inference_mode()
+def test_shipped_encoder_is_silent_about_what_is_no_face(shipped):
+    said = shipped.read(["a red car in the rain"]).plain()
+    assert (attributes.group_sums((said.agrees < 0.5).float()) > 0).sum() <= 1
+    assert not said.moves.any()

@@ -5,6 +5,8 @@ import zlib
 import torch
 from torch import Tensor, nn
 
+from tedi import attributes
+from tedi.encoders.codes import CodeReader
 from tedi.encoders.text import TextEncoder
 from tedi.pipeline import Toolkit
 
@@ -54,24 +56,38 @@ class TinyBackbone(nn.Module):
         return torch.randn(WORD_WIDTH, generator=random)
 
 
-def text_encoder(
+def code_reader(
     *,
-    concepts: int = 3,
+    concepts: int = 24,
     slots: int = 16,
     channels: int = 8,
     dtype: torch.dtype = torch.float32,
-) -> TextEncoder:
-    """An encoder whose whitening belongs to a made-up covariance; concepts are random."""
+) -> CodeReader:
+    """A reader whose whitening belongs to a made-up covariance; the rest is random."""
     torch.manual_seed(1)
-    encoder = TextEncoder(WORD_WIDTH, concepts, slots=slots, channels=channels).to(dtype)
+    reader = CodeReader(concepts, slots=slots, channels=channels, hidden=8).to(dtype)
     mix = torch.randn(channels, channels, dtype=dtype)
     values, vectors = torch.linalg.eigh(mix @ mix.T / channels + 0.1 * torch.eye(channels))
     with torch.no_grad():
-        encoder.concepts.normal_()
-        encoder.reader.leave.normal_(std=0.2)
-        encoder.w_avg.copy_(torch.linspace(-1, 1, channels) + 0.5)
-        encoder.whiten.copy_((vectors / values.sqrt()).T)
-        encoder.color.copy_(vectors * values.sqrt())
+        reader.slots.normal_()
+        reader.leave.weight.normal_(std=0.1)
+        reader.w_avg.copy_(torch.linspace(-1, 1, channels) + 0.5)
+        reader.whiten.copy_((vectors / values.sqrt()).T)
+        reader.color.copy_(vectors * values.sqrt())
+        reader.probes.copy_(nn.functional.normalize(torch.randn(reader.probes.shape), dim=1))
+        reader.levels.copy_(torch.tensor([-1.0, 1.0]).expand_as(reader.levels))
+    return reader.eval().requires_grad_(False)
+
+
+def text_encoder(codes: CodeReader | None = None) -> TextEncoder:
+    """An encoder that reads words at random, but reads something in every word."""
+    encoder = TextEncoder(WORD_WIDTH, codes or code_reader())
+    torch.manual_seed(2)
+    with torch.no_grad():
+        encoder.reader.values.normal_(std=0.3)
+        encoder.reader.wishes.normal_(std=0.02)
+        shares = [torch.full((len(v),), 1 / len(v)) for v in attributes.GROUPS.values()]
+        encoder.prior.copy_(torch.cat(shares))
     encoder.backbone = TinyBackbone()
     return encoder.eval().requires_grad_(False)
 

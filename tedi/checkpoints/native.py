@@ -7,6 +7,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from tedi.encoders.attributes import AttributeModel
+from tedi.encoders.codes import CodeReader
 from tedi.encoders.text import TextEncoder
 from tedi.errors import TediError
 from tedi.generators import GENERATORS
@@ -47,8 +49,33 @@ def load_generator(paths: Sequence[Path]) -> Generator:
     return generator
 
 
-def load_text_encoder(path: Path, *, slots: int) -> TextEncoder:
-    """Frozen text encoder, without its backbone.
+def load_text_encoder(path: Path, codes: CodeReader) -> TextEncoder:
+    """Frozen text encoder over a code reader, without its backbone.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    state, _ = read(path)
+    if "reader.enter.weight" not in state:
+        raise TediError(f"{path}: not a text encoder; 'reader.enter.weight' is missing")
+    encoder = TextEncoder(state["reader.enter.weight"].shape[1], codes)
+    _fill(encoder, state | {f"codes.{n}": t for n, t in codes.state_dict().items()}, path)
+    return encoder
+
+
+def load_attribute_model(path: Path) -> AttributeModel:
+    """Frozen attribute model.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    model = AttributeModel()
+    _fill(model, read(path)[0], path)
+    return model
+
+
+def load_code_reader(path: Path) -> CodeReader:
+    """Frozen code reader, its size read off the file.
 
     Raises:
         TediError: the file is broken, or keys are missing or left over.
@@ -56,12 +83,12 @@ def load_text_encoder(path: Path, *, slots: int) -> TextEncoder:
     state, _ = read(path)
     try:
         concepts, channels = state["concepts"].shape
-        width = state["reader.enter.weight"].shape[1]
+        slots, hidden = len(state["slots"]), len(state["enter.weight"])
     except KeyError as error:
-        raise TediError(f"{path}: not a text encoder; {error} is missing") from error
-    encoder = TextEncoder(width, concepts, slots=slots, channels=channels)
-    _fill(encoder, state, path)
-    return encoder
+        raise TediError(f"{path}: not a code reader; {error} is missing") from error
+    reader = CodeReader(concepts, slots=slots, channels=channels, hidden=hidden)
+    _fill(reader, state, path)
+    return reader
 
 
 def _fill(part: object, state: dict[str, Tensor], path: Path) -> None:

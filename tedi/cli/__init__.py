@@ -12,6 +12,10 @@ from tedi.registry import resolve, unknown
 # Name -> where the command is, and its line in the list of commands, which imports none of them.
 COMMANDS = {
     "generate": ("tedi.cli.generate:generate", "Faces that fit a text, at 1024 px."),
+    "edit": ("tedi.cli.edit:edit", "A face changed by texts, step by step."),
+    "evaluate": ("tedi.cli.evaluate:evaluate", "How well pictures follow what they are asked."),
+    "layers": ("tedi.cli.layers:layers", "Which slots of W+ carry which attribute."),
+    "directions": ("tedi.cli.directions:directions", "Directions that change one thing."),
     "weights": ("tedi.cli.weights:weights", "Weights by name: list, show, pull, path."),
 }
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import MAX_SEED, Bars, Seeds
+from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, output_paths
 from tedi.prompts import STRENGTH, clean
@@ -41,11 +43,19 @@ MAX_CELLS = 2000
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 100),
+    type=click.FloatRange(0, 10),
     default=STRENGTH,
     show_default=True,
-    help="How firmly the prompt is followed: 0 ignores it.",
+    help="0 ignores the prompt, 1 shows what it names, more exaggerates.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(list(EDITS)),
+    default="default",
+    show_default=True,
+    help="How a prompt becomes a code.",
+)
+@click.option("--anyway", is_flag=True, help="Draw prompts of which nothing is understood, too.")
 @click.option(
     "--out",
     help="A file, a folder, or a pattern with {prompt}, {seed}, {index}; by suffix .png, .jpg or "
@@ -78,12 +88,17 @@ MAX_CELLS = 2000
 @click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line a picture, not its path.")
 @click.option("--dry-run", is_flag=True, help="Print what would be made; make nothing.")
+@click.option(
+    "--explain", "explained", is_flag=True, help="Print how prompts are read; make nothing."
+)
 def generate(
     text: str | None,
     count: int | None,
     seeds: Sequence[int] | None,
     psi: float,
     strength: float,
+    method: str,
+    anyway: bool,
     out: str | None,
     overwrite: bool,
     grid: bool,
@@ -95,6 +110,7 @@ def generate(
     compiled: bool,
     as_json: bool,
     dry_run: bool,
+    explained: bool,
 ) -> None:
     """Faces that fit TEXT, at 1024 px.
 
@@ -104,10 +120,11 @@ def generate(
     tedi generate "an old man" --seed 40-47 --out "men/{seed:03d}.jpg"
     tedi generate --prompts prompts.txt --seed 0-3 --out faces/
 
-    Paths go to stdout, progress to stderr.
+    Paths go to stdout; progress, and words that cannot be drawn, to stderr.
     """  # noqa: D301
     texts, chosen = _texts(text, prompts), _seeds(seeds, count)
-    drawing = {"psi": psi, "strength": strength, "preview": preview, "batch_size": batch_size}
+    drawing = {"psi": psi, "strength": strength, "method": method}
+    drawing |= {"preview": preview, "batch_size": batch_size, "anyway": anyway}
     run = Run(texts, chosen, drawing, overwrite=overwrite, as_json=as_json, resume=bool(prompts))
     out = _out(out, prompts=prompts, grid=grid)
     # Names are checked before anything is loaded; a grid is one picture.
@@ -115,6 +132,8 @@ def generate(
     if dry_run:
         return run.show(paths)
     model = _load(device=device, dtype=dtype, compiled=compiled)
+    if explained:
+        return explain(model.text, texts, as_json=as_json)
     return run.write_sheet(model, next(paths)) if grid else run.write(model, paths)
 
 
@@ -161,20 +180,25 @@ class Run:
 
     def write(self, model: "Toolkit", paths: Iterator[Path]) -> None:
         """Draw and save one picture at a time."""
-        waiting: deque[Path] = deque()
+        waiting: deque[tuple[Path, list[str]]] = deque()
         with _bar(self.total) as bar:
             for face in model.stream(self._missing(model, paths, waiting, bar), **self.drawing):
-                path = waiting.popleft()
+                path, unheard = waiting.popleft()
                 face.save(path, exist=self.exist)
-                self._tell(path, face.record)
+                self._tell(path, face.record, unheard)
                 bar.update()
 
     def _missing(
-        self, model: "Toolkit", paths: Iterator[Path], waiting: "deque[Path]", bar: Any
+        self,
+        model: "Toolkit",
+        paths: Iterator[Path],
+        waiting: "deque[tuple[Path, list[str]]]",
+        bar: Any,
     ) -> Iterator[tuple[str, int]]:
-        """Pairs that have no picture yet; their paths are put in `waiting`."""
+        """Pairs that have no picture yet; their paths and what is unheard go into `waiting`."""
         from tedi.images import read_provenance
 
+        listen = Listener(model.text, anyway=self.drawing.get("anyway", False))
         for (prompt, seed), path in zip(self.pairs(), paths, strict=True):
             if path.exists() and not self.overwrite:
                 if not self.resume:
@@ -183,10 +207,10 @@ class Run:
                 if read_provenance(path) != record:
                     way = "--overwrite or another --out"
                     raise TediError(f"{path}: exists and is another picture; pass {way}")
-                self._tell(path, record)
+                self._tell(path, record, listen(prompt) if self.as_json else [])
                 bar.update()
                 continue
-            waiting.append(path)
+            waiting.append((path, listen(prompt)))
             yield prompt, seed
 
     def write_sheet(self, model: "Toolkit", path: Path) -> None:
@@ -198,6 +222,8 @@ class Run:
         cell = 256
         record: dict[str, Any] = {}
         pictures = []
+        listen = Listener(model.text, anyway=self.drawing.get("anyway", False))
+        unheard = list(dict.fromkeys(phrase for text in self.texts for phrase in listen(text)))
         with _bar(self.total) as bar:
             for face in model.stream(self.pairs(), **self.drawing):
                 pictures.append(face.picture.resize((cell, cell), reducing_gap=3.0))
@@ -207,10 +233,11 @@ class Run:
         sheet = contact_sheet(rows, labels=labels, cell=cell)
         record |= {"prompt": "; ".join(self.texts), "seed": None, "seeds": list(self.seeds)}
         save(sheet, path, record, exist=self.exist)
-        self._tell(path, record)
+        self._tell(path, record, unheard)
 
-    def _tell(self, path: Path, record: dict[str, Any]) -> None:
-        click.echo(json.dumps({"path": str(path), **record}) if self.as_json else path)
+    def _tell(self, path: Path, record: dict[str, Any], unheard: list[str]) -> None:
+        told = {"path": str(path), **record, "unheard": unheard}
+        click.echo(json.dumps(told) if self.as_json else path)
 
 
 def _exists(path: Path) -> TediError:

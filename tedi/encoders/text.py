@@ -1,147 +1,145 @@
-"""Text and codes in one space: visual-linguistic similarity, and codes that fit a text.
+"""Text and codes in one space: what a prompt says, and how well every code fits it.
 
 TediGAN (Xia et al. 2021, section 3.2) pulls the code of a caption towards the code of its
 picture, layer by layer. A caption does not determine a face, so a code regressed from it is the
-mean of all faces it fits; here a text tells how well *every* code fits it instead.
+mean of all faces it fits; here both sides meet in what can be said of a face. For each value v of
+each attribute g a text gives how well it agrees, 0 ≤ r_gv ≤ 1 (all ones where it is silent), and a
+code gives the probability p_gv that it is seen (`tedi.encoders.codes`, whose concepts weigh the
+layers). With π_gv the share of v among faces, the visual-linguistic similarity is the pointwise
+mutual information of the two,
 
-Codes are whitened, u = Λ^(-1/2) Eᵀ(w − w̄), so that over the generator's faces u ~ N(0, I).
-K concepts look at a code, c = A u, hence c ~ N(0, S) with S = AAᵀ. A text is read as a noisy
-measurement of the concepts: per concept a root precision d ≥ 0 (0 where the text is silent) and a
-target h, in units of 1/d. With D = diag(d) and M = I + D S D, Bayes' rule for Gaussians gives
+    s(w, text) = Σ_g log Σ_v p_gv(w) r_gv(text) − log Σ_v π_gv r_gv(text)                  (1)
 
-    similarity   log p(u | text) − log p(u) = ½ hᵀM⁻¹h + ½ log|M| − ½ |h − D c|²            (1)
-    a code       u' = u + AᵀD M⁻¹ (h − D A u)                                               (2)
-
-(2) is the conditional mean: it moves a seed's code just as far as the text asks, by the shortest
-way in Mahalanobis distance, and leaves what is not named. From u = 0 it is the text's own code.
-(1) is trained as a similarity per layer and as the score of a ranking loss.
+0 on average over nothing said, and larger the rarer and the truer what is said.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tedi import attributes
+from tedi.encoders.codes import CodeReader
+from tedi.grammar import ORDERED
 from tedi.language import TextBackbone
+
+ORDERED_GROUPS = tuple(ORDERED)
+WISHED = 0.2  # a wish less sure than this is none
+SURE = 0.15  # agreement below this is a plain no, above 1 − this a plain yes
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What texts say of the concepts.
+class Reading:
+    """What texts say.
 
     Attributes:
-        target: h (N, K), wanted concept scores times the root precision.
-        precision: d (N, K), root of the precision, at least 0; 0 says nothing.
+        agrees: r (N, V), 0 to 1: how well each value agrees with a text; ones where it is silent.
+        moves: (N, O), −1 to 1: wishes for less or more of the attributes in
+            `tedi.grammar.ORDERED`, relative to the face at hand; 0 for none.
     """
 
-    target: Tensor
-    precision: Tensor
+    agrees: Tensor
+    moves: Tensor
 
-    def sharpened(self, strength: float) -> "Measurement":
-        """The same text said `strength` times over: 0 says nothing, 1 is as trained."""
-        root = strength**0.5
-        return Measurement(self.target * root, self.precision * root)
+    @classmethod
+    def of_logits(cls, agrees: Tensor, moves: Tensor) -> "Reading":
+        """What a `TextReader` gives, (N, V) and (N, 2, O), as probabilities."""
+        more, less = moves.sigmoid().unbind(dim=1)
+        return cls(agrees.sigmoid(), more - less)
+
+    def plain(self) -> "Reading":
+        """The same without shades: sure values are 0 or 1, wishes −1, 0 or 1 where sure."""
+        agrees = ((self.agrees - SURE) / (1 - 2 * SURE)).clamp(0, 1)
+        return Reading(agrees, self.moves.sign() * (self.moves.abs() > WISHED))
+
+    def of(self, rows: slice | Tensor) -> "Reading":
+        """The readings of some texts."""
+        return Reading(self.agrees[rows], self.moves[rows])
 
 
 class TextReader(nn.Module):
-    """Token states (N, T, width) -> Measurement of K concepts.
+    """Token states (N, T, width) -> what a text says of every attribute.
 
-    One transformer layer over the states, then one learned query a concept that attends to them.
+    One transformer layer over the states, then one learned query an attribute that attends to
+    them.
     """
 
-    def __init__(self, width: int, concepts: int, *, hidden: int = 256, heads: int = 4) -> None:
+    def __init__(self, width: int, *, hidden: int = 256, heads: int = 4) -> None:
         super().__init__()
+        groups = len(attributes.GROUPS)
         self.enter = nn.Linear(width, hidden)
         self.mix = nn.TransformerEncoderLayer(
             hidden, heads, 2 * hidden, dropout=0.1, batch_first=True, norm_first=True
         )
-        self.queries = nn.Parameter(torch.randn(concepts, hidden) * hidden**-0.5)
+        self.queries = nn.Parameter(torch.randn(groups, hidden) * hidden**-0.5)
         self.attend = nn.MultiheadAttention(hidden, heads, batch_first=True)
         self.norm = nn.LayerNorm(hidden)
-        self.leave = nn.Parameter(torch.zeros(concepts, hidden, 2))
-        self.bias = nn.Parameter(torch.tensor([0.0, -1.0]).repeat(concepts, 1))
+        self.values = nn.Parameter(torch.zeros(len(attributes.COLUMNS), hidden))
+        self.value_bias = nn.Parameter(torch.full((len(attributes.COLUMNS),), 3.0))
+        self.wishes = nn.Parameter(torch.zeros(2, len(ORDERED_GROUPS), hidden))  # more, less
+        self.wish_bias = nn.Parameter(torch.full((2, len(ORDERED_GROUPS)), -3.0))
 
-    def forward(self, states: Tensor, mask: Tensor) -> Measurement:
+    def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the agreement (N, V), and of the wishes for more and for less (N, 2, O)."""
         padding = ~mask
         x = self.mix(self.enter(states), src_key_padding_mask=padding)  # (N, T, hidden)
         queries = self.queries.expand(len(x), -1, -1)
         read, _ = self.attend(queries, x, x, key_padding_mask=padding, need_weights=False)
-        out = torch.einsum("nkd,kdo->nko", self.norm(read + queries), self.leave) + self.bias
-        return Measurement(out[..., 0], F.softplus(out[..., 1]))
+        seen = self.norm(read + queries)  # (N, G, hidden)
+        by_value = attributes.spread(seen.transpose(1, 2)).transpose(1, 2)  # (N, V, hidden)
+        agrees = (by_value * self.values).sum(dim=-1) + self.value_bias
+        names = list(attributes.GROUPS)
+        ordered = seen[:, [names.index(group) for group in ORDERED_GROUPS]]
+        return agrees, (ordered[:, None] * self.wishes).sum(dim=-1) + self.wish_bias
 
 
 class TextEncoder(nn.Module):
-    """Prompts -> codes ws (N, L, C), and the similarity of codes and prompts.
+    """Prompts -> what they say, their similarity with codes, and codes that fit them.
 
     Args:
         width: of the backbone's token states.
-        concepts: K.
-        slots: L of the generator.
-        channels: C of its W.
+        codes: reads attributes off codes.
     """
 
-    w_avg: Tensor
-    whiten: Tensor
-    color: Tensor
-    layer_weights: Tensor
+    prior: Tensor
 
-    def __init__(self, width: int, concepts: int, *, slots: int = 16, channels: int = 512) -> None:
+    def __init__(self, width: int, codes: CodeReader) -> None:
         super().__init__()
-        self.reader = TextReader(width, concepts)
-        self.concepts = nn.Parameter(torch.zeros(concepts, channels))  # A
-        self.register_buffer("w_avg", torch.zeros(channels))
-        self.register_buffer("whiten", torch.zeros(channels, channels))  # Λ^(-1/2) Eᵀ
-        self.register_buffer("color", torch.zeros(channels, channels))  # E Λ^(1/2)
-        self.register_buffer("layer_weights", torch.full((slots,), 1 / slots))
+        self.reader, self.codes = TextReader(width), codes
+        self.register_buffer("prior", torch.ones(len(attributes.COLUMNS)))  # π
         self.backbone: TextBackbone | None = None
 
-    def read(self, prompts: Sequence[str]) -> Measurement:
+    def read(self, prompts: Sequence[str]) -> Reading:
         """What prompts say; needs a backbone."""
         if self.backbone is None:
             raise RuntimeError("TextEncoder.read: set backbone first")
-        return self.reader(*self.backbone(prompts))
+        agrees, moves = self.reader(*self.backbone(prompts))
+        return Reading.of_logits(agrees, moves)
 
-    def forward(self, prompts: Sequence[str], *, strength: float = 1.0) -> Tensor:
-        """Codes (N, L, C) of the prompts alone: the mean of the faces they fit."""
-        measured = self.read(prompts)
-        ws = self.w_avg.expand(len(measured.target), len(self.layer_weights), -1)
-        return self.fit(ws, measured.sharpened(strength))
+    @torch.inference_mode(False)  # the search needs gradients, whoever calls
+    @torch.no_grad()
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """Codes (N, L, C) of the prompts alone, from the mean face."""
+        reading = self.read(prompts).plain()
+        slots = len(self.codes.slots)
+        ws = self.codes.w_avg.expand(len(prompts), slots, -1)
+        return self.codes.move(
+            ws,
+            lambda log_p: attributes.fit(log_p, reading.agrees).sum(dim=1),
+            strength=10.0,
+            together=0.5,
+        )
 
-    def scores(self, ws: Tensor) -> Tensor:
-        """Concept scores c (N, L, K) of codes, in standard deviations over faces."""
-        return (ws - self.w_avg) @ self.whiten.T @ self.directions().T
+    def similarity(self, ws: Tensor, reading: Reading) -> Tensor:
+        """Similarity of every text with every code, (texts, codes) in nats: equation (1)."""
+        return self.compare(attributes.log_softmax(self.codes(ws)), reading)
 
-    def fit(self, ws: Tensor, measured: Measurement) -> Tensor:
-        """Codes (N, L, C), new, that fit the measurement and are nearest to `ws`: equation (2)."""
-        A, d = self.directions(), measured.precision
-        surprise = measured.target[:, None] - d[:, None] * self.scores(ws)  # (N, L, K)
-        root = self._information(measured)
-        gain = torch.cholesky_solve(surprise.transpose(1, 2), root).transpose(1, 2)
-        return ws + (gain * d[:, None]) @ A @ self.color.T
+    def compare(self, log_p: Tensor, reading: Reading) -> Tensor:
+        """`similarity` from the log-probabilities (codes, V) of the attributes of codes."""
+        fits = attributes.fit(log_p[None], reading.agrees[:, None]).sum(dim=-1)
+        return fits + self.evidence(reading).sum(dim=1)[:, None]
 
-    def similarity(self, ws: Tensor, measured: Measurement) -> Tensor:
-        """Similarity of every text with every code by layer, (texts, codes, L): equation (1)."""
-        return self.compare(self.scores(ws), measured)
-
-    def compare(self, scores: Tensor, measured: Measurement) -> Tensor:
-        """`similarity` from the concept scores (N, L, K) of the codes."""
-        h, d = measured.target, measured.precision
-        root = self._information(measured)
-        solved = torch.linalg.solve_triangular(root, h[..., None], upper=False)
-        log_det = 2 * root.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        evidence = solved.square().sum(dim=(1, 2)) + log_det
-        c = scores.flatten(0, 1).T  # (K, codes · L)
-        misfit = h.square().sum(dim=1, keepdim=True) - 2 * (h * d) @ c + d.square() @ c.square()
-        return (0.5 * (evidence[:, None] - misfit)).unflatten(1, scores.shape[:2])
-
-    def _information(self, measured: Measurement) -> Tensor:
-        """Cholesky root (N, K, K) of M = I + D S D."""
-        A, d = self.directions(), measured.precision
-        eye = torch.eye(len(A), dtype=A.dtype, device=A.device)
-        return torch.linalg.cholesky(eye + d[:, :, None] * (A @ A.T) * d[:, None, :])
-
-    def directions(self) -> Tensor:
-        """A with rows of length 1, so that every score has variance 1 over faces."""
-        return F.normalize(self.concepts, dim=1)
+    def evidence(self, reading: Reading) -> Tensor:
+        """What a text rules out of each attribute, (N, G) in nats; 0 where it is silent."""
+        return -attributes.fit(self.prior.clamp_min(1e-6).log(), reading.agrees)

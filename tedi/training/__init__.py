@@ -8,7 +8,10 @@ from tedi.registry import Table
 TASKS = Table(
     "training task",
     {
+        "attributes": "tedi.training.attributes:make_task",
+        "codes": "tedi.training.codes:make_task",
         "preview": "tedi.training.preview:make_task",
+        "tedigan": "tedi.training.tedigan:make_task",
         "text": "tedi.training.text:make_task",
     },
 )

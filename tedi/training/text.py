@@ -1,8 +1,10 @@
-"""Trains the text encoder on tedifaces: similarity of codes and captions, per layer, and ranking.
+"""Trains the text encoder: what captions say, and their similarity with the codes of faces.
 
-Each face has its own caption and many composed from its labels (`tedi.grammar`). The loss is the
-negative of equation (1) of `tedi.encoders.text`, averaged over layers, plus a ranking term: among
-the codes of a batch a caption must find those of the faces it is true of, and a code its captions.
+Captions come from tedifaces (people's own words: whose face it is is known, what they say is not)
+and from `tedi.grammar` (composed from labels, requests, edits, and talk of other things: what they
+say is known exactly). Composed ones teach what words say by cross-entropy; all of them teach by
+similarity, equation (1) of `tedi.encoders.text`: a caption must find the codes of the faces it is
+true of among those of a batch, and a code its captions.
 """
 
 import json
@@ -15,21 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from tedi import config, grammar, zoo
+from tedi import attributes, config, grammar, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
-from tedi.encoders.text import TextEncoder
+from tedi.encoders.codes import CodeReader
+from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
 from tedi.interfaces import Generator
 from tedi.language import TextBackbone, load_backbone
-from tedi.training.dataset import is_held_out, load_tedifaces, noise
+from tedi.metrics.retrieval import r_precision
+from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
+from tedi.training.pictures import codes_of
 
 log = logging.getLogger(__name__)
-
-VALUES = [(a, v) for a, values in grammar.ATTRIBUTES.items() for v in values]
-RARE = 12  # a value with fewer training faces gets no concept of its own
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,37 @@ class TextOptions:
     """Settings of the task."""
 
     data: str = "data/tedifaces"  # folder of faces.jsonl
-    backbone: str = "minilm-l6"  # weights by name
-    batch_size: int = 128  # faces a step, one caption each
-    composed: int = 8  # captions composed for a face
+    backbone: str = "minilm-l6"  # weights by name, or a hub id or folder
+    finetune: str = ""  # folder for a backbone trained end to end; "" leaves it frozen
+    finetune_rate: float = 0.02  # its learning rate, relative to the reader's
+    codes: str = "tedi/weights/codes-mobilestylegan-ffhq.safetensors"  # the code reader
+    batch_size: int = 160  # captions a step
+    composed: int = 5  # captions composed for a face
+    requests: int = 20_000  # captions of no face in particular
+    edits: int = 14_000  # instructions and wishes
+    nonsense: int = 1_500  # prompts that no face can meet
     typos: float = 0.03  # chance that a word of a composed caption is mistyped
-    own: float = 0.3  # share of steps' captions that are the faces' own
-    ridge: float = 1000.0  # of the label probes the concepts start from, in faces
-    blur: float = 0.3  # variance share of a code that noise replaces in training
-    ranking: float = 1.0  # weight of the ranking term
-    concept_rate: float = 0.1  # learning rate of the concepts, relative to the reader's
-    samples: int = 100_000  # codes that mean and covariance of W are measured on
+    distract: float = 0.25  # chance that a composed caption also talks of other things
+    own: float = 0.25  # share of a step's captions that are the faces' own
+    similarity: float = 0.1  # weight of the similarity of own captions
+    ranking: float = 0.5  # weight of the ranking term
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A text for training, and what is known of it.
+
+    Attributes:
+        text: the words.
+        agrees: (V,) 0 or 1; None where only the face is known.
+        moves: (O,) −1, 0 or 1.
+        face: row of the face it is of; None for nobody's.
+    """
+
+    text: str
+    agrees: Tensor | None
+    moves: Tensor
+    face: int | None
 
 
 class Captions:
@@ -70,17 +93,20 @@ class Captions:
         return torch.nn.utils.rnn.pad_sequence(states, batch_first=True), mask
 
 
-def label_vector(face: Mapping[str, Any]) -> Tensor:
-    """What is true of a face, (V,) 0 or 1 over all values of the schema."""
-    background = grammar.backgrounds(face["background"])
-    true = [v in background if a == "background" else face[a] == v for a, v in VALUES]
-    return torch.tensor(true, dtype=torch.float32)
+def claimed(says: Mapping[str, frozenset[Any]], implies: Mapping[str, frozenset[Any]]) -> Tensor:
+    """Values that agree with a caption, (V,) 0 or 1; women and children have no beard."""
+    known = {**implies, **says}
+    grown_man = "male" in known.get("gender", {"male"}) and not known.get(
+        "age", frozenset({"old"})
+    ) <= {"baby", "child"}
+    if not grown_man and "beard" not in known:
+        known["beard"] = frozenset({"none"})
+    return attributes.allowed_by(known)
 
 
-def denied(says: Mapping[str, frozenset[Any]]) -> Tensor:
-    """Values a caption rules out, (V,) 0 or 1; it is true of faces that have none of them."""
-    out = [a in says and a != "background" and v not in says[a] for a, v in VALUES]
-    return torch.tensor(out, dtype=torch.float32)
+def moved(moves: Mapping[str, int]) -> Tensor:
+    """Wishes for less or more, (O,) −1, 0 or 1."""
+    return torch.tensor([float(moves.get(group, 0)) for group in ORDERED_GROUPS])
 
 
 def make_task(settings: Settings) -> "TextTask":
@@ -88,154 +114,211 @@ def make_task(settings: Settings) -> "TextTask":
     keep_freed_memory()
     options = config.build(TextOptions, settings.options, where="options")
     files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    backbone = load_backbone(zoo.pull(options.backbone), name=options.backbone)
-    faces = load_tedifaces(Path(options.data))
+    name = options.backbone
+    source = zoo.pull(name) if name in zoo.ZOO else name
+    backbone = load_backbone(source, name=name, trainable=bool(options.finetune))
+    faces = list(load_tedifaces(Path(options.data)))
+    codes = native.load_code_reader(Path(options.codes))
     generator = native.load_generator(files)
-    return TextTask(generator, backbone, faces, options, seed=settings.seed)
+    return TextTask(generator, codes, backbone, faces, options, seed=settings.seed)
 
 
 class TextTask:
-    """Fits `TextEncoder` to tedifaces on a frozen backbone."""
+    """Fits the reader of `TextEncoder` on a frozen backbone and code reader."""
 
     def __init__(
         self,
         generator: Generator,
+        codes: CodeReader,
         backbone: TextBackbone,
         faces: Sequence[Mapping[str, Any]],
         options: TextOptions,
         *,
         seed: int,
     ) -> None:
-        self.options, self.seed, self.backbone = options, seed, backbone
-        self.faces = list(faces)
-        self.labels = torch.stack([label_vector(face) for face in self.faces])
-        self.held = torch.tensor([is_held_out(face["index"]) for face in self.faces])
+        self.options, self.seed, self.backbone, self.faces = options, seed, backbone, faces
+        self.labels = torch.stack([attributes.labels_of(face) for face in faces])
+        self.held = torch.tensor([is_held_out(face["index"]) for face in faces])
         with torch.no_grad():
-            self.codes = generator.mapping(noise([face["index"] for face in self.faces]))
+            ws = codes_of(generator, [face["index"] for face in faces])
+            seen = torch.cat([codes(part) for part in ws.split(256)])
+        self.log_p = attributes.log_softmax(seen)
         torch.manual_seed(seed)
-        kept = self.labels[~self.held].sum(dim=0) >= RARE
-        self.names = [f"{a}: {v}" for (a, v), k in zip(VALUES, kept, strict=True) if k]
-        self.model = TextEncoder(backbone.width, len(self.names), slots=generator.slots)
-        self._whiten(generator)
-        self._probe(kept)
-        self._write_captions()
+        encoder = TextEncoder(backbone.width, codes)
+        encoder.prior.copy_(self.labels[~self.held].mean(dim=0))
+        self.encoder, self.reader = encoder, encoder.reader
+        whole = nn.ModuleList([encoder.reader, backbone])
+        self.model: nn.Module = whole if options.finetune else encoder.reader
+        self.claims, self.tests, self.edits = self._write()
+        self.texts = [claim.text for claim in self.claims + self.tests + self.edits]
+        log.info("encoding %d captions", len(self.texts))
+        self.captions = None if options.finetune else Captions(backbone, self.texts)
+        own = torch.tensor([claim.agrees is None for claim in self.claims])
+        self._own, self._composed = own.nonzero()[:, 0], (~own).nonzero()[:, 0]
 
-    @torch.no_grad()
-    def _whiten(self, generator: Generator) -> None:
-        random = torch.Generator().manual_seed(self.seed)
-        z = torch.randn(self.options.samples, generator.width, generator=random)
-        w = torch.cat([generator.mapping(part) for part in z.split(10_000)])
-        values, vectors = torch.linalg.eigh(torch.cov(w.T.double()))
-        model, root = self.model, values.clamp_min(1e-8).sqrt()
-        model.w_avg.copy_(generator.w_avg)
-        model.whiten.copy_((vectors / root).T)
-        model.color.copy_(vectors * root)
-
-    @torch.no_grad()
-    def _probe(self, kept: Tensor) -> None:
-        """Start the concepts at ridge regressions of the labels on whitened codes."""
-        train = ~self.held
-        u = (self.codes[train] - self.model.w_avg) @ self.model.whiten.T
-        labels = self.labels[train][:, kept]
-        ridge = self.options.ridge * torch.eye(u.shape[1])
-        solution = torch.linalg.solve(u.T @ u + ridge, u.T @ (labels - labels.mean(dim=0)))
-        self.model.concepts.copy_(F.normalize(solution.T, dim=1))
-
-    def _write_captions(self) -> None:
-        """Compose and encode: a face's own caption first, then `composed` more."""
+    def _write(self) -> tuple[list[Claim], list[Claim], list[Claim]]:
+        """Captions to train on, those of held-out faces, and edits in held-out wording."""
         rng, options = np.random.default_rng(self.seed), self.options
-        texts: list[str] = []
-        self.denied: list[Tensor | None] = []
-        for face, held in zip(self.faces, self.held.tolist(), strict=True):
-            texts.append(face["caption"])
-            self.denied.append(None)
+        still = moved({})
+        train: list[Claim] = []
+        test: list[Claim] = []
+        wishes: list[Claim] = []
+        for row, (face, held) in enumerate(zip(self.faces, self.held.tolist(), strict=True)):
+            claims = test if held else train
+            claims.append(Claim(face["caption"], None, still, row))
             for _ in range(options.composed):
-                split = "heldout" if held else "train"
-                caption = grammar.compose(face, rng, split=split, typos=options.typos)
-                texts.append(caption.text)
-                self.denied.append(denied(caption.says))
-        log.info("encoding %d captions", len(texts))
-        self.texts, self.captions = texts, Captions(self.backbone, texts)
-
-    def _pick(self, faces: Tensor, random: torch.Generator, own: float) -> list[int]:
-        """A caption for each face: its own with probability `own`, else a composed one."""
-        each = self.options.composed + 1
-        nth = torch.randint(1, each, (len(faces),), generator=random)
-        nth[torch.rand(len(faces), generator=random) < own] = 0
-        return (faces * each + nth).tolist()
-
-    def _truth(self, rows: Sequence[int], faces: Tensor) -> Tensor:
-        """Which caption is true of which face of the batch, (N, N) bool; its own always."""
-        labels, same = self.labels[faces], torch.eye(len(faces), dtype=torch.bool)
-        nothing = torch.ones(labels.shape[1])  # a free caption: who else it fits is not known
-        found = [self.denied[row] for row in rows]
-        rules = [nothing if rule is None else rule for rule in found]
-        return (torch.stack(rules) @ labels.T == 0) | same
-
-    def step(self, step: int) -> dict[str, Tensor]:
-        """Similarity and ranking losses of one batch."""
-        options, model = self.options, self.model
-        random = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + step)
-        train = (~self.held).nonzero().flatten()
-        faces = train[torch.randperm(len(train), generator=random)[: options.batch_size]]
-        rows = self._pick(faces, random, options.own)
-        measured = model.reader(*self.captions.take(rows))
-        similarity = model.compare(self._blurred(faces, random), measured) @ model.layer_weights
-        truth = self._truth(rows, faces).float()
-        ranking = _rank(similarity, truth) + _rank(similarity.T, truth.T)
-        return {
-            "similarity": -similarity.diagonal().mean(),
-            "ranking": options.ranking / 2 * ranking,
-        }
+                caption = grammar.compose(
+                    face,
+                    rng,
+                    split="heldout" if held else "train",
+                    typos=options.typos,
+                    distract=options.distract,
+                )
+                agrees = claimed(caption.says, caption.implies)
+                claims.append(Claim(caption.text, agrees, still, row))
+        for count in rng.integers(1, 8, options.requests).tolist():
+            caption = grammar.request(rng, count=count, distract=options.distract)
+            agrees = claimed(caption.says, caption.implies)
+            train.append(Claim(caption.text, agrees, still, None))
+        for _ in range(options.edits):
+            edit = grammar.edit(rng, typos=options.typos)
+            agrees = attributes.allowed_by(edit.says)
+            train.append(Claim(edit.text, agrees, moved(edit.moves), None))
+        silent = attributes.allowed_by({})
+        for text in (grammar.nonsense(rng) for _ in range(options.nonsense)):
+            if any(letter.isalpha() for letter in text):  # "12345" is refused before it is read
+                train.append(Claim(text, silent, still, None))
+        for _ in range(options.edits // 20):
+            edit = grammar.edit(rng, split="heldout")
+            wishes.append(
+                Claim(edit.text, attributes.allowed_by(edit.says), moved(edit.moves), None)
+            )
+        return train, test, wishes
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
-        """Adam's groups: the concepts, which start at a solution, move slower than the reader."""
-        slow = {"params": [self.model.concepts], "lr": lr * self.options.concept_rate}
-        return [{"params": list(self.model.reader.parameters()), "lr": lr}, slow]
+        """One learning rate for the whole reader, a smaller one for a backbone that is trained."""
+        groups = [{"params": list(self.reader.parameters()), "lr": lr}]
+        if self.options.finetune:
+            slow = lr * self.options.finetune_rate
+            groups.append({"params": list(self.backbone.parameters()), "lr": slow})
+        return groups
 
-    def _blurred(self, faces: Tensor, random: torch.Generator) -> Tensor:
-        """Concept scores (N, L, K) of faces, a share of each slot's variance being noise.
+    def _read(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        """Agreement and wishes, both before squashing, of captions by number."""
+        if self.captions is None:
+            return self.reader(*self.backbone([self.texts[i] for i in rows]))
+        return self.reader(*self.captions.take(rows))
 
-        Every slot gets its own noise: the layers' codes differ, and each must be recognised.
-        """
-        model, blur = self.model, self.options.blur
-        u = (self.codes[faces] - model.w_avg) @ model.whiten.T
-        other = torch.randn(len(u), len(model.layer_weights), u.shape[1], generator=random)
-        u = (1 - blur) ** 0.5 * u[:, None] + blur**0.5 * other
-        return u @ model.directions().T
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Cross-entropy of what is said, similarity of own captions, and ranking both ways."""
+        options = self.options
+        random = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + step)
+        own = round(options.own * options.batch_size)
+        parts = [(self._own, own), (self._composed, options.batch_size - own)]
+        rows = [rows[torch.randint(len(rows), (n,), generator=random)] for rows, n in parts]
+        claims = [self.claims[i] for i in torch.cat(rows).tolist()]
+        agrees, moves = self._read(torch.cat(rows).tolist())
+        of_face = [i for i, claim in enumerate(claims) if claim.face is not None]
+        faces = torch.tensor([claims[i].face for i in of_face])
+        reading = Reading.of_logits(agrees[of_face], moves[of_face])
+        similarity = self.encoder.compare(self.log_p[faces], reading)
+        truth = self._truth([claims[i] for i in of_face], faces)
+        wanted_moves = torch.stack([claim.moves for claim in claims])
+        ranks = _rank(similarity, truth) + _rank(similarity.T, truth.T)
+        return {
+            "said": self._said(agrees[own:], claims[own:]),
+            "wishes": self._wished(moves, wanted_moves),
+            "similarity": -options.similarity * similarity.diagonal()[:own].mean(),
+            "ranking": options.ranking * ranks / 2,
+        }
+
+    def _said(self, agrees: Tensor, claims: Sequence[Claim]) -> Tensor:
+        wanted = torch.stack([claim.agrees for claim in claims if claim.agrees is not None])
+        return F.binary_cross_entropy_with_logits(agrees, wanted, reduction="sum") / len(agrees)
+
+    def _wished(self, moves: Tensor, wanted: Tensor) -> Tensor:
+        both = torch.stack([(wanted > 0).float(), (wanted < 0).float()], dim=1)
+        return F.binary_cross_entropy_with_logits(moves, both, reduction="sum") / len(moves)
+
+    def _truth(self, claims: Sequence[Claim], faces: Tensor) -> Tensor:
+        """Which caption is true of which face of the batch, (N, N) bool; its own always."""
+        labels, nobody = self.labels[faces], torch.zeros(self.labels.shape[1])
+        said = torch.stack([nobody if c.agrees is None else c.agrees for c in claims])
+        fits = (said @ labels.T) >= len(attributes.GROUPS) - 0.5
+        return fits | (faces[:, None] == faces[None])
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """On held-out faces: likelihood gain in nats, and how well captions find their codes."""
-        model, held = self.model.eval(), self.held.nonzero().flatten()
-        random = torch.Generator().manual_seed(0)
-        ws = self.codes[held][:, None].expand(-1, len(model.layer_weights), -1)
-        figures = {"held-out faces": float(len(held))}
-        for name, own in (("own captions", 1.0), ("composed, unseen wording", 0.0)):
-            rows = self._pick(held, random, own)
-            measured = model.reader(*self.captions.take(rows))
-            similarity = model.similarity(ws, measured) @ model.layer_weights
-            rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
-            figures[f"nats a caption, {name}"] = round(float(similarity.diagonal().mean()), 3)
-            figures[f"median rank, {name}"] = float(rank.median() + 1)
-            figures[f"R-precision of 100, {name}"] = round(_r_precision(similarity), 4)
+        """Figures on held-out faces; composed captions prefer wordings training never saw."""
+        start = len(self.claims)
+        figures: dict[str, float] = {}
+        for name, own in (("own captions", True), ("composed captions", False)):
+            picked = [i for i, claim in enumerate(self.tests) if (claim.agrees is None) == own]
+            picked = picked[:: 1 if own else self.options.composed]
+            figures |= self._figures(name, picked, [start + i for i in picked])
+        return figures | self._edit_figures(start + len(self.tests))
+
+    def _edit_figures(self, start: int) -> dict[str, float]:
+        """How often edits in held-out wording are read right, wishes and all."""
+        rows = list(range(start, start + len(self.edits)))
+        parts = [self._read(rows[i : i + 64]) for i in range(0, len(rows), 64)]
+        agrees, moves = (torch.cat(part) for part in zip(*parts, strict=True))
+        wanted = torch.stack([claim.moves for claim in self.edits])
+        wished = Reading.of_logits(agrees, moves).plain().moves == wanted
+        said = (agrees > 0) == torch.stack(
+            [c.agrees for c in self.edits if c.agrees is not None]
+        ).bool()
+        return {
+            "n, edits": float(len(rows)),
+            "wishes read right, edits": round(float(wished[wanted != 0].float().mean()), 4),
+            "no wishes made up, edits": round(float(wished[wanted == 0].float().mean()), 4),
+            "wholly right, edits": round(
+                float((wished.all(dim=1) & said.all(dim=1)).float().mean()), 4
+            ),
+        }
+
+    def _figures(self, name: str, tests: list[int], rows: list[int]) -> dict[str, float]:
+        claims = [self.tests[i] for i in tests]
+        chunks = [rows[i : i + 64] for i in range(0, len(rows), 64)]
+        parts = [self._read(chunk) for chunk in chunks]
+        agrees, moves = (torch.cat(part) for part in zip(*parts, strict=True))
+        reading = Reading.of_logits(agrees, moves)
+        faces = torch.tensor([claim.face for claim in claims])
+        similarity = self.encoder.compare(self.log_p[faces], reading)
+        rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
+        figures = {
+            f"n, {name}": float(len(claims)),
+            f"nats a caption, {name}": round(float(similarity.diagonal().mean()), 3),
+            f"median rank, {name}": float(rank.median() + 1),
+            f"R-precision of 100, {name}": round(r_precision(similarity), 4),
+        }
+        known = [claim.agrees for claim in claims if claim.agrees is not None]
+        if known:
+            same = (agrees > 0) == (torch.stack(known) > 0.5)
+            by_group = attributes.group_sums((~same).float()) == 0
+            said = attributes.group_sums(1 - torch.stack(known)) > 0
+            figures[f"said read right, {name}"] = round(float(by_group[said].float().mean()), 4)
+            figures[f"silence kept, {name}"] = round(float(by_group[~said].float().mean()), 4)
         return figures
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The encoder in float16, without the backbone."""
-        tensors = {n: t.half() for n, t in self.model.state_dict().items() if "backbone" not in n}
-        return tensors, {
+        """The reader in float16, without the code reader; a trained backbone in its folder."""
+        tensors = {f"reader.{n}": t.half() for n, t in self.reader.state_dict().items()}
+        if self.options.finetune:
+            self.backbone.save(self.options.finetune)
+        return tensors | {"prior": self.encoder.prior}, {
             "architecture": "text",
             "kind": "text encoder",
-            "backbone": self.backbone.name,
+            "backbone": self.options.finetune or self.backbone.name,
+            "codes": Path(self.options.codes).stem,
             "for": "mobilestylegan-ffhq",
-            "concepts": json.dumps(self.names),
+            "columns": json.dumps(attributes.COLUMNS),
             "licence": "MIT",
             "data": "data/tedifaces (CC BY 4.0), every eighth face held out; captions composed "
-            "from its labels by tedi.grammar",
+            "from its labels, requests and edits by tedi.grammar",
             "recipe": "train/text.py",
             "options": json.dumps(asdict(self.options)),
-            "note": "English prompts to codes of mobilestylegan-ffhq.",
+            "note": "English prompts to what they say of a face.",
         }
 
 
@@ -243,15 +326,3 @@ def _rank(similarity: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy of a softmax over a row against the uniform distribution on what is true."""
     wanted = truth / truth.sum(dim=1, keepdim=True)
     return -(wanted * similarity.log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def _r_precision(similarity: Tensor, *, among: int = 100) -> float:
-    """Chance that a caption's own code beats 99 others drawn at random (closed form).
-
-    Where there are fewer than 99 others, all of them are drawn.
-    """
-    n = len(similarity)
-    better = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
-    steps = torch.arange(min(among, n) - 1, dtype=torch.double)
-    free = (n - 1 - better[:, None] - steps).clamp_min(0) / (n - 1 - steps)
-    return float(free.prod(dim=1).mean())

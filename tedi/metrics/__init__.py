@@ -1,0 +1,30 @@
+"""Metrics by name; each says what it compares, how many it saw, and how sure it is.
+
+>>> metric = METRICS["diversity"]()
+>>> metric.compares, metric.higher_is_better
+('pictures of one prompt, with unconditional pictures of the same seeds', True)
+"""
+
+from tedi.metrics.score import Drawn, Edited, Metric, Score
+from tedi.registry import Table
+
+__all__ = ["METRICS", "Drawn", "Edited", "Metric", "Score"]
+
+METRICS = Table(
+    "metric",
+    {
+        "attribute-accuracy": "tedi.metrics.accuracy:AttributeAccuracy",
+        "all-named-right": "tedi.metrics.accuracy:AllNamedRight",
+        "diversity": "tedi.metrics.diversity:Diversity",
+        "frechet": "tedi.metrics.frechet:Frechet",
+        "r-precision": "tedi.metrics.retrieval:RPrecision",
+        "target-reached": "tedi.metrics.edits:TargetReached",
+        "wishes-reached": "tedi.metrics.edits:WishesReached",
+        "others-unchanged": "tedi.metrics.edits:OthersUnchanged",
+        "nothing-else": "tedi.metrics.edits:NothingElse",
+        "identity-kept": "tedi.metrics.kept:IdentityKept",
+        "perceptual-change": "tedi.metrics.kept:PerceptualChange",
+        "steps-moved": "tedi.metrics.kept:StepsMoved",
+        "log-odds-gained": "tedi.metrics.kept:OddsGained",
+    },
+)
