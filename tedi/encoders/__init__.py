@@ -2,4 +2,7 @@
 
 from tedi.registry import Table
 
-ENCODERS = Table("encoder", {"text": "tedi.encoders.text:TextEncoder"})
+ENCODERS = Table(
+    "encoder",
+    {"text": "tedi.encoders.text:TextEncoder", "tedigan": "tedi.encoders.tedigan:TediGANText"},
+)
