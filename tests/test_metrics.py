@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tedi.attributes import COLUMNS, GROUPS, log_softmax
 from tedi.errors import TediError, UsageError
 from tedi.grammar import ATTRIBUTES, Caption
+from tedi.losses.perceptual import distance
 from tedi.metrics import METRICS, Drawn, Edited, Metric, Score, prompts, report
 from tedi.metrics.accuracy import AllNamedRight, AttributeAccuracy, agreement, seen
-from tedi.metrics.diversity import Diversity, distance, spread
+from tedi.metrics.diversity import Diversity, spread
 from tedi.metrics.edits import OthersUnchanged, TargetReached
 from tedi.metrics.frechet import Frechet, frechet
 from tedi.metrics.retrieval import RPrecision, chances, r_precision

@@ -6,8 +6,8 @@ import sys
 import click
 
 import tedi
+from tedi.cli.options import TableGroup
 from tedi.errors import TediError
-from tedi.registry import resolve, unknown
 
 # Name -> where the command is, and its line in the list of commands, which imports none of them.
 COMMANDS = {
@@ -20,31 +20,12 @@ COMMANDS = {
 }
 
 
-class Commands(click.Group):
-    """The commands of `COMMANDS`, imported when asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command:
-        """The command of a name.
-
-        Raises:
-            UsageError: there is none; the nearest one is suggested.
-        """
-        if name not in COMMANDS:
-            raise unknown("command", name, COMMANDS)
-        command: click.Command = resolve(COMMANDS[name][0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=TableGroup,
+    table=COMMANDS,
+    kind="command",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(tedi.__version__, message="tedi %(version)s")
 def cli() -> None:
     """Faces from words, on your own machine.

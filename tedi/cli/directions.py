@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.options import Bars, Seeds
+from tedi.cli.options import Bars, Seeds, device_option
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _write(out: Path, found: "list[Direction]", labels: Path, *, overwrite: bool
 )
 @click.option("--psi", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--preview", is_flag=True, help="256 px, several times as fast.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--out", help="A picture file or a folder.  [default: NAME-seedN.png here]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record, not the path.")

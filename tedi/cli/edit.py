@@ -22,6 +22,7 @@ from tedi.cli.faces import (
 )
 from tedi.cli.generate import _exists, _load
 from tedi.cli.hearing import Listener, explain
+from tedi.cli.options import device_option, dtype_option
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.outputs import Exist, output_paths, slug
@@ -114,14 +115,8 @@ def _numbers(value: str) -> list[float]:
     is_flag=True,
     help="Go on though nothing of a TEXT is understood, or a picture was made with other weights.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Number format of drawing; bfloat16 is faster and less exact.",
-)
+@device_option
+@dtype_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the path.")
 @click.option("--dry-run", is_flag=True, help="Print how each TEXT is read; make nothing.")
 def edit(

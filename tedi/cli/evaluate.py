@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.options import MAX_SEED, Bars, Seeds
+from tedi.cli.options import (
+    Bars,
+    Seeds,
+    TableGroup,
+    batch_size_option,
+    choice_seed_option,
+    device_option,
+    full_option,
+    split_option,
+)
 from tedi.errors import UsageError
 from tedi.outputs import write_atomically
 from tedi.prompts import STRENGTH
-from tedi.registry import resolve, unknown
 
 if TYPE_CHECKING:
     from tedi.grammar import Caption
@@ -31,31 +39,7 @@ EVALUATIONS = {
 """What can be evaluated -> the command, and its line in the list."""
 
 
-class Evaluations(click.Group):
-    """The commands of `EVALUATIONS`, imported when asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
-        return list(EVALUATIONS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command:
-        """The command of a name.
-
-        Raises:
-            UsageError: there is none; the nearest one is suggested.
-        """
-        if name not in EVALUATIONS:
-            raise unknown("evaluation", name, EVALUATIONS)
-        command: click.Command = resolve(EVALUATIONS[name][0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list from the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in EVALUATIONS.items()])
-
-
-@click.group(cls=Evaluations)
+@click.group(cls=TableGroup, table=EVALUATIONS, kind="evaluation")
 def evaluate() -> None:
     """How well pictures follow what they were asked for.
 
@@ -76,12 +60,8 @@ def evaluate() -> None:
     type=click.IntRange(1, 100_000),
     help=f"Prompts composed where no file is given.  [default: {COUNT}]",
 )
-@click.option(
-    "--split",
-    type=click.Choice(["heldout", "train"]),
-    help="Their wordings: never used in training, or the usual ones.  [default: heldout]",
-)
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of their choice.  [default: 0]")
+@split_option
+@choice_seed_option
 @click.option(
     "--seeds",
     type=Seeds(),
@@ -104,12 +84,7 @@ def evaluate() -> None:
     show_default=True,
     help="Variety of what a prompt leaves open: 0 none, 1 all.",
 )
-@click.option(
-    "--preview/--full",
-    default=True,
-    show_default=True,
-    help="256 px, or 1024 px averaged down to 256 px for the judge.",
-)
+@full_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -118,14 +93,8 @@ def evaluate() -> None:
     help="Folder for report.json, judgments.jsonl, chart.png, and what was judged, so that a "
     "stopped run goes on.",
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    help="Pictures drawn at a time; pays on a GPU.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@batch_size_option
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 @click.option("--dry-run", is_flag=True, help="Print the prompts; draw nothing.")
 def text(

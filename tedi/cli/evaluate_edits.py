@@ -10,7 +10,7 @@ import click
 
 from tedi.cli.edit import Strengths, StrengthsType
 from tedi.cli.evaluate import _bar, _draw_free, _load, _made_with, _store, write_report
-from tedi.cli.options import MAX_SEED
+from tedi.cli.options import choice_seed_option, device_option, full_option, split_option
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.prompts import STRENGTH
@@ -46,12 +46,8 @@ CALIBRATED = (
     type=click.IntRange(1, 100_000),
     help=f"Edits composed where no file is given.  [default: {COUNT}]",
 )
-@click.option(
-    "--split",
-    type=click.Choice(["heldout", "train"]),
-    help="Their wordings: never used in training, or the usual ones.  [default: heldout]",
-)
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of their choice.  [default: 0]")
+@split_option
+@choice_seed_option
 @click.option(
     "--faces",
     type=click.IntRange(1, 200),
@@ -82,12 +78,7 @@ CALIBRATED = (
     show_default=True,
     help="Variety of the faces: 0 none, 1 all.",
 )
-@click.option(
-    "--preview/--full",
-    default=True,
-    show_default=True,
-    help="256 px, or 1024 px averaged down to 256 px for the judge.",
-)
+@full_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -96,7 +87,7 @@ CALIBRATED = (
     help="Folder for report.json, judgments.jsonl, chart.png, sheet.png, and what was judged, so "
     "that a stopped run goes on.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 @click.option("--dry-run", is_flag=True, help="Print the edits; draw nothing.")
 def edits(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.hearing import Listener, explain
-from tedi.cli.options import MAX_SEED, Bars, Seeds
+from tedi.cli.options import MAX_SEED, Bars, Seeds, batch_size_option, device_option, dtype_option
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, output_paths
@@ -70,21 +70,9 @@ MAX_CELLS = 2000
     help="A file with one prompt a line; pictures already made are skipped, so that a stopped "
     "run goes on.",
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    help="Pictures drawn at a time; pays on a GPU.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Number format of drawing; bfloat16 is faster and less exact.",
-)
+@batch_size_option
+@device_option
+@dtype_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line a picture, not its path.")
 @click.option("--dry-run", is_flag=True, help="Print what would be made; make nothing.")

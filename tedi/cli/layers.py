@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tedi.cli.options import MAX_SEED, Bars
+from tedi.cli.options import MAX_SEED, Bars, device_option
 from tedi.errors import TediError, UsageError
 from tedi.outputs import picture_format, write_atomically
 
@@ -51,7 +51,7 @@ MEASURING = ("count", "seed", "psi", "full", "judge", "batch_size", "device", "o
 @click.option("--full", is_flag=True, help="Judge 1024 px averaged down to 256 px, no previews.")
 @click.option("--judge", default=JUDGE, show_default=True, help="Attribute model: name or file.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=1, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@device_option
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file of the table.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
 def layers(

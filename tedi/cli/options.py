@@ -1,12 +1,82 @@
-"""Option types that several commands share."""
+"""What several commands share: options, their types, and groups that import lazily."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from tedi.registry import resolve, unknown
+
 MAX_SEED = 2**32 - 1
 """Noise depends on a seed's lowest 32 bits."""
 MAX_LISTED = 10**6
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of drawing; bfloat16 is faster and less exact.",
+)
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Pictures drawn at a time; pays on a GPU.",
+)
+full_option = click.option(
+    "--preview/--full",
+    default=True,
+    show_default=True,
+    help="256 px, or 1024 px averaged down to 256 px for the judge.",
+)
+split_option = click.option(
+    "--split",
+    type=click.Choice(["heldout", "train"]),
+    help="Their wordings: never used in training, or the usual ones.  [default: heldout]",
+)
+choice_seed_option = click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), help="Of their choice.  [default: 0]"
+)
+
+
+class TableGroup(click.Group):
+    """Commands of a table, imported when asked for.
+
+    Args:
+        table: name -> (where the command is, its line in the list of commands).
+        kind: what one is called in an error message.
+        **settings: of `click.Group`.
+    """
+
+    def __init__(self, *, table: Mapping[str, tuple[str, str]], kind: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.table, self.kind = table, kind
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The command of a name.
+
+        Raises:
+            UsageError: there is none; the nearest one is suggested.
+        """
+        if name not in self.table:
+            raise unknown(self.kind, name, self.table)
+        command: click.Command = resolve(self.table[name][0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 
 
 class Seeds(click.ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from tedi import zoo
 from tedi.checkpoints.tedigan import load_tedigan
-from tedi.control import mix
-from tedi.editing.text import named
+from tedi.editing.text import mix_named
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.interfaces import Generator
-from tedi.semantics.layers import shipped_table, slots_for
+from tedi.semantics.layers import shipped_table
 
 WEIGHTS = "text-tedigan"
 
@@ -30,8 +28,4 @@ class TediGANMix:
         self, ws: Tensor, prompts: Sequence[str], said: Reading, *, strength: float, new: bool
     ) -> Tensor:
         content = self.encoder(prompts)
-        rows = []
-        for row in range(len(ws)):
-            slots = slots_for(self.table, groups) if (groups := named(said, row)) else ()
-            rows.append(mix(content[row : row + 1], ws[row : row + 1], slots))
-        return ws + strength * (torch.cat(rows) - ws)
+        return ws + strength * (mix_named(self.table, content, ws, said) - ws)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tedi import attributes
+from tedi.checkpoints.layers import LayerTable
 from tedi.control import (
     KEEP_EDIT,
     KEEP_NEW,
@@ -49,6 +50,14 @@ def named(said: Reading, row: int) -> list[str]:
     agrees, wishes = said.plain().agrees[row], said.plain().moves[row]
     spoken = [g for g, span in attributes.SPANS.items() if agrees[span].min() < 0.5]
     return spoken + [g for g, wish in zip(ORDERED, wishes, strict=True) if wish != 0]
+
+
+def mix_named(table: LayerTable, content: Tensor, style: Tensor, said: Reading) -> Tensor:
+    """Codes (N, L, C), new: of the content, the slots that carry what each text names."""
+    pairs = zip(content.split(1), style.split(1), strict=True)
+    return torch.cat(
+        [mix(c, s, slots_for(table, named(said, row))) for row, (c, s) in enumerate(pairs)]
+    )
 
 
 class Search:
@@ -117,12 +126,7 @@ class Mix:
     ) -> Tensor:
         mean = self.encoder.codes.w_avg.expand_as(ws)
         content = fulfil(self.encoder, mean, said, keep=0.0)
-        rows = []
-        for row in range(len(ws)):
-            groups = named(said, row)
-            slots = slots_for(self.table, groups) if groups else ()
-            rows.append(mix(content[row : row + 1], ws[row : row + 1], slots))
-        return ws + strength * (torch.cat(rows) - ws)
+        return ws + strength * (mix_named(self.table, content, ws, said) - ws)
 
 
 class Optimize:

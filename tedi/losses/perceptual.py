@@ -4,6 +4,8 @@ As LPIPS (Zhang et al. 2018, arXiv 1801.03924, equation 1) with all channel weig
 normalised over channels, squared differences averaged over the map, and levels weighed equally.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,14 +26,18 @@ def perceptual_loss(maps: Maps | None = None) -> Loss:
     if maps is None:
         raise UsageError("perceptual loss: expected maps of features, got None; give a model's")
 
-    def distance(image: Tensor, target: Tensor) -> Tensor:
-        levels = zip(maps(image), maps(target), strict=True)
-        return torch.stack([_distance(a, b) for a, b in levels]).mean(dim=0)
+    def loss(image: Tensor, target: Tensor) -> Tensor:
+        return distance(maps(image), maps(target))
 
-    return distance
+    return loss
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
+def distance(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+    """Perceptual distances (N,), 0 to 4, of pictures given as feature maps (N, D, h, w)."""
+    return torch.stack([_level(a, b) for a, b in zip(left, right, strict=True)]).mean(dim=0)
+
+
+def _level(a: Tensor, b: Tensor) -> Tensor:
     """Mean over places, (N,), of the squared distance of unit features (N, D, h, w)."""
     difference = F.normalize(a, dim=1, eps=1e-8) - F.normalize(b, dim=1, eps=1e-8)
     return difference.square().sum(dim=1).mean(dim=(1, 2))

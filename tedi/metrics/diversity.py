@@ -1,28 +1,17 @@
 """How much of the generator's variety is left once a prompt is given.
 
-Perceptual distance is that of LPIPS (Zhang et al. 2018, eq. 1) without learned weights: squared
-distance of features normalised over channels, averaged over positions and then over layers.
+Pictures are compared by `tedi.losses.perceptual`: LPIPS without learned weights.
 """
 
 from collections.abc import Sequence
 from itertools import combinations
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tedi.errors import UsageError
+from tedi.losses.perceptual import distance
 from tedi.metrics.score import Drawn, Metric, Score, estimate
-
-
-def distance(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
-    """Perceptual distances (N,), 0 to 4, of pictures given as feature maps (N, C, H, W)."""
-    layers = [
-        (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(dim=1).mean(dim=(1, 2))
-        for a, b in zip(left, right, strict=True)
-    ]
-    return torch.stack(layers).mean(dim=0)
 
 
 def spread(pictures: Sequence[Sequence[Tensor]]) -> float:

@@ -26,9 +26,10 @@ from torch import Tensor
 from tedi import attributes, images
 from tedi.errors import UsageError
 from tedi.grammar import ATTRIBUTES, Caption
+from tedi.losses.perceptual import distance
 from tedi.metrics import METRICS, Drawn, Score
 from tedi.metrics.accuracy import agreement, said_of, seen
-from tedi.metrics.diversity import distance, spread
+from tedi.metrics.diversity import spread
 from tedi.outputs import write_atomically
 
 log = logging.getLogger(__name__)
