@@ -1,7 +1,7 @@
 """Losses: how far a picture is from a target; the one door to `lpips`.
 
-An entry makes a loss from the feature maps it may look at: `LOSSES["pixel"]()`,
-`LOSSES["perceptual"](model.maps)`.
+An entry makes a loss from what it may look at: `LOSSES["pixel"]()`,
+`LOSSES["perceptual"](model.maps)`, `LOSSES["identity"](network)`.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LOSSES = Table(
     "loss",
     {
+        "identity": "tedi.losses.identity:identity_loss",
         "lpips": "tedi.losses.lpips:lpips_loss",
         "perceptual": "tedi.losses.perceptual:perceptual_loss",
         "pixel": "tedi.losses.pixel:pixel_loss",
@@ -33,3 +34,10 @@ class Maps(Protocol):
 
     def __call__(self, image: "Tensor", /) -> "list[Tensor]":
         """Feature maps (N, D, h, w) of pictures (N, 3, H, W), from fine to coarse."""
+
+
+class Describe(Protocol):
+    """What a distance of persons compares, such as a network of `tedi.encoders.IDENTITIES`."""
+
+    def __call__(self, image: "Tensor", /) -> "Tensor":
+        """Descriptors (N, D) of FFHQ-aligned pictures (N, 3, S, S)."""

@@ -71,6 +71,32 @@ _ENTRIES = (
         note="The trunk that the attribute model is trained from; drawing does not need it.",
         convert="tedi.checkpoints.efficientnet:convert_lite0",
     ),
+    Entry(
+        name="face-recognition",
+        kind="identity network",
+        source="npm:@vladmandic/face-api@1.7.15!package/model/",
+        sha256="0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031",
+        size=12_677_476,
+        licence="MIT",
+        origin="dlib's face recognition ResNet (Davis King 2017; its weights are in the public "
+        "domain) trained on about 3 million photos of 7,485 people; as ported and quantised by "
+        "face-api.js; published in the package @vladmandic/face-api",
+        note="Says whether two faces are one person's. Not to be used to find out who a stranger "
+        "is; its errors differ between groups of people.",
+        convert="tedi.checkpoints.identity:convert_face_api",
+    ),
+    Entry(
+        name="mtcnn",
+        kind="face detector",
+        source="pypi:facenet-pytorch==2.5.3!facenet_pytorch/data/",
+        sha256="b8002c3ee7a3af471c433cbda1fdcab9ae2d46a4aac43435ba08259c45ffc884",
+        size=1_882_784,
+        licence="MIT",
+        origin="MTCNN (Zhang et al. 2016, arXiv 1604.02878): the authors' weights, ported by David "
+        "Sandberg's facenet and from there to PyTorch; published in the package facenet-pytorch",
+        note="Boxes and five points of the faces in a photo; drawing does not need it.",
+        convert="tedi.checkpoints.mtcnn:convert_mtcnn",
+    ),
 )
 
 ZOO: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
