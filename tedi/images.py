@@ -48,10 +48,23 @@ _DAMAGE = (
     TypeError,
     RuntimeError,
     EOFError,
-    IndexError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
     struct.error,
     zlib.error,
 )
+
+# Kinds of file that are read; Pillow's others are no photos, and its EPS starts another program.
+_READ = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB"),
+    *("TIFF", "AVIF", "JPEG2000", "PPM", "TGA", "ICO"),
+)
+
+MAX_PIXELS = 120_000_000
+"""Of a picture that is read; the largest cameras give 102 million."""
 
 _SIDE_LIMITS = {"JPEG": 65_500, "WEBP": 16_383}
 # A JPEG segment holds 65,533 bytes, 29 of them the name of the XMP standard.
@@ -267,15 +280,17 @@ def load(path: str | os.PathLike[str]) -> Image.Image:
     """A picture file as an RGB picture, upright, in sRGB, with nothing else of the file in it.
 
     EXIF rotation is applied, an embedded colour profile is converted to sRGB, 16-bit grey is
-    scaled to 8, transparency is laid over white, and an animation gives its first frame.
+    scaled to 8, transparency is laid over white, and an animation gives its first frame. What
+    the file holds counts, not its suffix.
 
     Raises:
-        TediError: no such file, not a picture, damaged, too many pixels, or floating-point.
+        TediError: no such file, not a picture, damaged, more than `MAX_PIXELS`, or floating-point.
     """
     with _opened(path) as picture:
         if picture.mode == "F":
             raise TediError(f"{path}: floating-point pixels; export it with 8 or 16 bits")
-        return _to_rgb(ImageOps.exif_transpose(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+        return _to_rgb(picture)
 
 
 @contextmanager
@@ -283,10 +298,12 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """An open picture; what goes wrong while it is open becomes a line that names the file."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
-        with picture:
-            yield picture
+            # What is wrong is said once, by the error; what is merely odd is read.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield picture
     except FileNotFoundError:
         raise TediError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -296,16 +313,25 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         raise TediError(f"{path}: no picture tedi can read; convert it to PNG or JPEG") from None
     except Image.DecompressionBombError:
-        raise TediError(f"{path}: too many pixels; make it smaller first") from None
+        most = f"expected at most {MAX_PIXELS // 10**6} million"
+        raise TediError(f"{path}: too many pixels, {most}; make it smaller first") from None
     except _DAMAGE as error:
-        raise TediError(f"{path}: damaged or cut short ({error}); get it anew") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TediError(f"{path}: damaged or cut short ({reason}); get it anew") from error
+
+
+def _formats() -> list[str]:
+    """Those of `_READ` that this Pillow was built with."""
+    Image.init()
+    return [name for name in _READ if name in Image.OPEN]
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     """A copy in RGB and sRGB without EXIF and profile, which Pillow would write again."""
     if picture.mode.startswith("I"):
-        levels = np.asarray(picture).clip(0, 65535) / 257
-        picture = Image.fromarray(levels.round().astype(np.uint8))
+        levels = np.asarray(picture).clip(0, 65535).astype(np.uint32)
+        rounded = (levels * 255 + 32_895) >> 16  # a 257th
+        picture = Image.fromarray(rounded.astype(np.uint8))
     elif picture.has_transparency_data:
         picture = picture.convert("RGBA")
     elif picture.mode not in ("RGB", "L", "CMYK"):

@@ -374,7 +374,7 @@ def test_a_damaged_file_raises_nothing_but_its_error(tmp_path, file_format, chan
 
 @pytest.mark.parametrize("problem", [RuntimeError, TypeError, struct.error, SyntaxError])
 def test_a_decoder_that_gives_up_in_its_own_way_is_said(tmp_path, monkeypatch, problem):
-    def give_up(picture):
+    def give_up(picture, *, in_place):
         raise problem("odd")
 
     plain().save(tmp_path / "a.png")
@@ -435,6 +435,12 @@ def test_every_mode_is_read_as_rgb(tmp_path, picture, name, expected):
     loaded = load(tmp_path / name)
     assert loaded.mode == "RGB"
     assert np.abs(np.subtract(loaded.getpixel((0, 0)), expected)).max() <= 1
+
+
+def test_sixteen_bits_become_eight_to_the_nearest():
+    levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    loaded = np.asarray(images._to_rgb(Image.fromarray(levels)))[..., 0]
+    assert np.array_equal(loaded, (levels / 257).round())
 
 
 def test_floating_point_pixels_are_refused(tmp_path):

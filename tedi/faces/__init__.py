@@ -1,0 +1,26 @@
+"""Faces in photos: found, cut out as FFHQ was, and put back.
+
+detector = load_detector(...)                          # tedi.checkpoints.mtcnn
+[face] = choose(detector(pixels), "largest", "photo.jpg")
+quad = quad_of(face.points)
+original = align(picture, quad)
+picture = paste_back(picture, edited, Alignment.of(quad, picture), original=original)
+"""
+
+from tedi.faces.align import Alignment, align, quad_of
+from tedi.faces.choose import MIN_SIZE, Which, choose
+from tedi.faces.detect import Detected, Detector
+from tedi.faces.paste import paste_back, soft_mask
+
+__all__ = [
+    "MIN_SIZE",
+    "Alignment",
+    "Detected",
+    "Detector",
+    "Which",
+    "align",
+    "choose",
+    "paste_back",
+    "quad_of",
+    "soft_mask",
+]
