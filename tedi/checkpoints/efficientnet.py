@@ -9,6 +9,11 @@ from safetensors.torch import save_file
 from tedi.encoders.attributes import AttributeModel, fold_batch_norms
 from tedi.errors import TediError
 
+_DAMAGE = (
+    *(OSError, EOFError, RuntimeError, LookupError, AttributeError),
+    pickle.UnpicklingError,
+)
+
 
 def convert_lite0(file: Path, out: Path) -> None:
     """Write the trunk's state, batch norms folded, from the released .pth.
@@ -19,8 +24,8 @@ def convert_lite0(file: Path, out: Path) -> None:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         folded = fold_batch_norms(state)
-    except (OSError, EOFError, RuntimeError, KeyError, AttributeError, pickle.UnpicklingError) as e:
-        raise TediError(f"{file}: not EfficientNet-lite0's state ({e})") from e
+    except _DAMAGE as error:
+        raise TediError(f"{file}: not EfficientNet-lite0's state ({error})") from error
     wanted = {n: t.shape for n, t in AttributeModel().state_dict().items() if "head" not in n}
     if {n: t.shape for n, t in folded.items()} != wanted:
         raise TediError(f"{file}: its tensors are not those of EfficientNet-lite0")

@@ -40,3 +40,24 @@ def noise(indices: list[int]) -> Tensor:
 def is_held_out(index: int) -> bool:
     """Whether a face of tedifaces is kept from training: every eighth."""
     return index % 8 == 7
+
+
+def load_masks(folder: Path) -> Any:
+    """Photographs with part masks, from the parquet files of a folder, streamed.
+
+    Args:
+        folder: its files have the columns `id`, `image` and `label_map`; pictures stay encoded,
+            as {"bytes", "path"}.
+
+    Raises:
+        TediError: no parquet file is there.
+    """
+    from datasets import Image, load_dataset
+
+    files = sorted(map(str, folder.glob("*.parquet")))
+    if not files:
+        raise TediError(f"{folder}: holds no .parquet files; set options.data to where they lie")
+    rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    for column in ("image", "label_map"):
+        rows = rows.cast_column(column, Image(decode=False))
+    return rows

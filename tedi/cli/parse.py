@@ -1,0 +1,203 @@
+"""`tedi parse`: a face in, a map of its parts out."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import tedi
+from tedi.cli.options import Bars, align_option, device_option, which_option
+from tedi.errors import TediError, UsageError
+from tedi.outputs import Exist, slug
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from tedi.encoders.parser import FaceParser
+
+    Labels = NDArray[np.uint8]
+
+PARSER, DETECTOR = "parser-lite0", "mtcnn"
+SIZE = 1024  # pixels a side of an aligned face, at most
+
+
+@click.command()
+@click.argument("photo", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A .png file.  [default: PHOTO-parts.png here]"
+)
+@click.option("--colour", is_flag=True, help="Also a picture of the parts over the photo.")
+@click.option(
+    "--masks",
+    metavar="NAMES",
+    help="Also a black and white picture of each part named: hair,skin. Parts are background, "
+    "brows, clothes, ears, eyes, face, glasses, hair, hat, mouth, neck, nose, skin, or a class.",
+)
+@which_option
+@align_option
+@click.option("--parser", default=PARSER, show_default=True, help="Face parser: name or file.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the paths.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+def parse(
+    photo: Path,
+    out: Path | None,
+    colour: bool,
+    masks: str | None,
+    which: Any,
+    align: bool,
+    parser: str,
+    device: str,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
+    """Which part of a face each pixel of PHOTO shows: 19 classes.
+
+    The map is a PNG of PHOTO's size: pixel values are class numbers, seen as
+    colours. What lies outside the square around a face is background.
+
+    \b
+    tedi parse photo.jpg
+    tedi parse photo.jpg --face all --colour
+    tedi parse face.png --no-align --masks hair,skin --out parts.png
+
+    Paths go to stdout, progress to stderr.
+    """  # noqa: D301
+    from tedi import images
+    from tedi.modalities.labels import numbers
+
+    names = [name.strip() for name in masks.split(",")] if masks is not None else []
+    for name in names:
+        numbers(name)
+    path = _path(out, photo)
+    beside = [*(["colour"] if colour else []), *map(slug, names)]
+    paths = [path, *(path.with_name(f"{path.stem}-{name}.png") for name in dict.fromkeys(beside))]
+    _check_new(paths, overwrite)
+    picture = images.load(photo)
+    if not align:
+        _check_square(photo, picture, which)
+    labels, hashes = _labels(picture, str(photo), which if align else None, parser, device)
+    about = {"command": "parse", "photo": photo.name, "version": tedi.__version__}
+    record = {**about, "weights": hashes}
+    _write(labels, picture, paths, names, record, colour=colour, overwrite=overwrite)
+    if not as_json:
+        return click.echo("\n".join(map(str, paths)))
+    told = {"path": str(path), "others": [str(other) for other in paths[1:]], **record}
+    click.echo(json.dumps(told | {"shares": _shares(labels)}))
+
+
+def _path(out: Path | None, photo: Path) -> Path:
+    path = out or Path(f"{photo.stem}-parts.png")
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--out: a map must keep its numbers; expected a .png file, got {path}")
+    return path
+
+
+def _check_new(paths: Sequence[Path], overwrite: bool) -> None:
+    for path in paths:
+        if os.path.lexists(path) and not overwrite:
+            raise TediError(f"{path}: already exists; pass --overwrite to replace it")
+
+
+def _check_square(photo: Path, picture: "Image", which: object) -> None:
+    """Raise where the picture cannot be an aligned face."""
+    if which != "largest":
+        raise UsageError("--face: chooses among found faces, but --no-align looks for none")
+    if picture.width != picture.height:
+        size = f"{picture.width} x {picture.height}"
+        raise UsageError(f"{photo}: expected a square aligned face, got {size}; pass --align")
+
+
+def _labels(
+    picture: "Image", name: str, which: Any, parser: str, device: str
+) -> "tuple[Labels, dict[str, str]]":
+    """Labels (H, W) of a picture, and the weights' hashes; with `which` None it is a face."""
+    import numpy as np
+
+    from tedi import faces, pipeline, zoo
+    from tedi.checkpoints import native
+    from tedi.checkpoints.mtcnn import load_detector
+    from tedi.modalities.labels import laid_out
+
+    bars = Bars()
+    try:
+        file = Path(parser) if parser.endswith(".safetensors") else zoo.pull(parser, progress=bars)
+        finder = zoo.pull(DETECTOR, progress=bars) if which is not None else None
+    finally:
+        bars.close()
+    model = native.load_parser(file).to(pipeline.choose_device(device))
+    hashes = {path.stem: zoo.sha256(path) for path in (file, finder) if path}
+    if finder is None:
+        return _seen(model, picture), hashes
+    pixels = np.asarray(picture)
+    labels = np.zeros(pixels.shape[:2], np.uint8)
+    for face in reversed(faces.choose(load_detector(finder)(pixels), which, name)):  # largest last
+        quad = faces.quad_of(face.points)
+        place = faces.Alignment.of(quad, picture)
+        side = max(256, min(SIZE, round(place.side)))
+        found = laid_out(_seen(model, faces.align(picture, quad, size=side)), place)
+        labels = np.where(found > 0, found, labels)
+    return labels, hashes
+
+
+def _seen(model: "FaceParser", face: "Image") -> "Labels":
+    """Labels (H, W) of an aligned face."""
+    import numpy as np
+    import torch
+
+    from tedi import images
+
+    image = images.to_image(np.asarray(face)[None]).to(model.head.weight)
+    with torch.inference_mode():
+        labels: Labels = model.labels(image)[0].cpu().numpy()
+    return labels
+
+
+def _write(
+    labels: "Labels",
+    picture: "Image",
+    paths: Sequence[Path],
+    names: Sequence[str],
+    record: dict[str, Any],
+    *,
+    colour: bool,
+    overwrite: bool,
+) -> None:
+    import numpy as np
+    from PIL import Image as Pillow
+
+    from tedi import images
+    from tedi.modalities import labels as maps
+
+    exist: Exist = "overwrite" if overwrite else "error"
+    maps.save(labels, paths[0], record | {"shows": "parts"}, exist=exist)
+    others = [("parts in colours", _painted(labels, picture))] if colour else []
+    for name in dict.fromkeys(names):
+        mask = np.isin(labels, maps.numbers(name))
+        others.append((name, Pillow.fromarray(mask.astype(np.uint8) * 255)))
+    for path, (shows, made) in zip(paths[1:], others, strict=True):
+        images.save(made, path, record | {"shows": shows}, exist=exist)
+
+
+def _painted(labels: "Labels", picture: "Image") -> "Image":
+    from PIL import Image as Pillow
+
+    from tedi.modalities.labels import colourise
+
+    return Pillow.blend(picture, Pillow.fromarray(colourise(labels)), 0.6)
+
+
+def _shares(labels: "Labels") -> dict[str, float]:
+    """Share of the pixels of each class that is there."""
+    import numpy as np
+
+    from tedi.modalities.labels import CLASSES
+
+    counts = np.bincount(labels.ravel(), minlength=len(CLASSES)) / labels.size
+    pairs = zip(CLASSES, counts.tolist(), strict=True)
+    return {name: round(share, 4) for name, share in pairs if share}
