@@ -120,3 +120,20 @@ class Direction:
         now = (ws[:, 0] @ self.vector.to(ws) - self.offset) / self.std
         strengths = (coordinate - now) * self.std
         return ws + strengths[:, None, None] * self._moves(ws)
+
+
+def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """Codes on the straight line between two, new: (steps, N, L, C), both ends included.
+
+    Args:
+        start: (N, L, C).
+        end: (N, L, C).
+        steps: 2 or more.
+
+    Raises:
+        UsageError: fewer steps, or shapes that differ.
+    """
+    if steps < 2 or start.shape != end.shape:
+        got = f"{steps}, {tuple(start.shape)} and {tuple(end.shape)}"
+        raise UsageError(f"steps, start, end: expected 2 or more, and equal shapes, got {got}")
+    return torch.stack([torch.lerp(start, end, step / (steps - 1)) for step in range(steps)])

@@ -1,5 +1,6 @@
 """Files of one code: safetensors, NumPy and torch, told apart by suffix; nothing in them is run."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tedi.outputs import Exist, write_atomically
 
 SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
 NAME = "ws"
+RECORD = "record"
 _DAMAGE = (
     *(OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError, AttributeError),
     *(pickle.UnpicklingError, MemoryError, OverflowError),
@@ -54,7 +56,8 @@ def save(path: Path, ws: Tensor, record: str, *, exist: Exist = "error") -> None
     Args:
         path: a .safetensors file.
         ws: absolute.
-        record: JSON of how it was made, put into the metadata.
+        record: JSON of how it was made, put into the metadata; a photo's code says there where in
+            the photo its face lies, and how near it came.
         exist: "error" keeps a file that is already there, "overwrite" replaces it.
 
     Raises:
@@ -64,7 +67,28 @@ def save(path: Path, ws: Tensor, record: str, *, exist: Exist = "error") -> None
     if path.suffix.lower() != ".safetensors":
         raise UsageError(f"{path}: a code is saved as .safetensors")
     tensors = {NAME: ws.detach().to("cpu", torch.float32).contiguous()}
-    write_atomically(path, lambda part: save_file(tensors, part, {"record": record}), exist=exist)
+    write_atomically(path, lambda part: save_file(tensors, part, {RECORD: record}), exist=exist)
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """How a code was made, as `save` was told.
+
+    Raises:
+        UsageError: another suffix than .safetensors.
+        TediError: not there, damaged, or without a record.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise UsageError(f"{path}: only .safetensors say how a code was made")
+    if not path.is_file():
+        raise TediError(f"{path}: no such file")
+    _, metadata = native.read(path)
+    try:
+        record = json.loads(metadata.get(RECORD, ""))
+    except ValueError as error:
+        raise TediError(f"{path}: carries no record of how it was made") from error
+    if not isinstance(record, dict):
+        raise TediError(f"{path}: expected a record of names, got {type(record).__name__}")
+    return record
 
 
 def _tensor(path: Path) -> Tensor:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.codes import CodeReader
+from tedi.encoders.parser import FaceParser
 from tedi.encoders.text import TextEncoder
+from tedi.encoders.visual import LOOKS, VisualEncoder
 from tedi.errors import TediError
 from tedi.generators import GENERATORS
 from tedi.interfaces import Generator
@@ -72,6 +74,34 @@ def load_attribute_model(path: Path) -> AttributeModel:
     model = AttributeModel()
     _fill(model, read(path)[0], path)
     return model
+
+
+def load_parser(path: Path) -> FaceParser:
+    """Frozen face parser.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    model = FaceParser()
+    _fill(model, read(path)[0], path)
+    return model
+
+
+def load_visual_encoder(path: Path) -> VisualEncoder:
+    """Frozen encoder of pictures, its size read off the file.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    state, _ = read(path)
+    try:
+        channels, width = state["stem.weight"].shape[1], len(state["w_avg"])
+        slots = sum(len(state[f"offset.{group}.bias"]) for group in LOOKS) // width
+    except KeyError as error:
+        raise TediError(f"{path}: not a visual encoder; {error} is missing") from error
+    encoder = VisualEncoder(channels=channels, slots=slots, width=width)
+    _fill(encoder, state, path)
+    return encoder
 
 
 def load_code_reader(path: Path) -> CodeReader:

@@ -10,57 +10,37 @@ row and the sum is taken over rows, so that a row's result does not depend on it
 pictures are previews, drawn only if a term looks at them.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tedi.errors import TediError, UsageError
+from tedi.descent import OnStep, Schedule, descend, parts
+from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.losses import LOSSES, Loss
 
-OnStep = Callable[[int, dict[str, Tensor], Tensor], bool | None]
-
 
 @dataclass(frozen=True)
-class OptimizeOptions:
+class OptimizeOptions(Schedule):
     """Settings of `optimize`; a weight of 0 leaves its term out and saves its cost.
 
     Raises:
         UsageError: a value out of range.
     """
 
-    steps: int = 100  # of Adam, at most
     lr: float = 0.05  # peak learning rate, in units of the codes (of u, where they are whitened)
-    rise: float = 0.05  # share of the steps in which the learning rate rises linearly from 0
-    fall: float = 0.25  # share of the steps at the end in which it falls to 0 by half a cosine
     text: float = 1.0  # λ_text; the project's similarity is in nats, CLIP's a cosine
     code: float = 0.1  # λ_code, of the squared distance to the start, mean over slots
     pixel: float = 0.0  # λ_pixel, of the mean squared error, 0 to 4
     perceptual: float = 0.0  # λ_perceptual, of a perceptual distance, about 0 to 1
     slots: tuple[int, ...] | None = None  # the only ones to change; None: all may
-    patience: int = 20  # a row stops after so many steps without gain; 0: never early
-    tolerance: float = 1e-3  # a smaller fall of a row's total loss is no gain
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "slots" and not (value >= 0 and math.isfinite(value)):
-                raise UsageError(f"{field.name}: expected 0 or more, got {value}")
-        if max(self.rise, self.fall) > 1:
-            raise UsageError(f"rise, fall: expected shares up to 1, got {self.rise}, {self.fall}")
 
 
 DEFAULTS = OptimizeOptions()
-
-
-def parts(rows: Tensor) -> Sequence[Tensor]:
-    """Rows as they are worked on: on a CPU one by one, so that bits do not depend on N."""
-    return rows.split(1) if rows.device.type == "cpu" else [rows]
 
 
 class Similarity(Protocol):
@@ -151,7 +131,7 @@ def optimize(
     with torch.inference_mode(mode=False), torch.enable_grad():
         path = Path(ws.detach().clone(), options.slots, whiten)
         objective = Objective(generator, path, similarity, options, perceptual, keep)
-        return _descend(path, objective, options, on_step)
+        return descend(path, objective, options, on_step).ws
 
 
 class Path(nn.Module):
@@ -226,67 +206,3 @@ class Objective:
             return image
         keep = F.interpolate(self.keep.to(image), image.shape[-2:], mode="area")
         return target + keep * (image - target)
-
-
-def _descend(
-    path: Path, objective: Objective, options: OptimizeOptions, on_step: OnStep | None
-) -> Tensor:
-    """Adam along the path; the best code that each row passed."""
-    best = Best(path.start, options)
-    optimizer = torch.optim.Adam(path.parameters(), lr=options.lr)
-    for step in range(options.steps + 1):
-        ws = path()
-        terms = objective(ws)
-        total = torch.stack(list(terms.values())).sum(dim=0) if terms else ws.new_zeros(len(ws))
-        if not total.isfinite().all():
-            row = int((~total.isfinite()).nonzero()[0])
-            raise TediError(f"step {step}, row {row}: the loss is {total[row]:g}; lower lr")
-        best.see(total.detach(), ws.detach())
-        shown = {name: term.detach() for name, term in terms.items()}
-        stopped = on_step is not None and on_step(step, shown, ws.detach().clone()) is True
-        if stopped or best.done or step == options.steps or not total.requires_grad:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * ramp((step + 0.5) / options.steps, options)
-        optimizer.zero_grad()
-        total.sum().backward()
-        optimizer.step()
-    return best.ws
-
-
-class Best:
-    """The code of least loss of each row, until its patience is over."""
-
-    def __init__(self, start: Tensor, options: OptimizeOptions) -> None:
-        self.ws, self.options = start.clone(), options
-        self.loss = start.new_full((len(start),), math.inf)
-        self.reference, self.waited = self.loss.clone(), torch.zeros_like(self.loss)
-
-    @property
-    def done(self) -> bool:
-        """Whether no row goes on."""
-        return not self._going().any()
-
-    def see(self, loss: Tensor, ws: Tensor) -> None:
-        """Take note of losses (N,) at codes (N, L, C); a row that has stopped is passed over."""
-        better = (loss < self.loss) & self._going()
-        self.ws = torch.where(better[:, None, None], ws, self.ws)
-        self.loss = torch.where(better, loss, self.loss)
-        gain = loss < self.reference - self.options.tolerance
-        self.reference = torch.where(gain, loss, self.reference)
-        self.waited = torch.where(gain & self._going(), 0, self.waited + 1)
-
-    def _going(self) -> Tensor:
-        patience = self.options.patience or math.inf
-        return self.waited < patience
-
-
-def ramp(done: float, options: OptimizeOptions) -> float:
-    """Learning rate as a fraction of the peak, `done` of the way (0 to 1), as in StyleCLIP.
-
-    >>> [round(ramp(t, DEFAULTS), 3) for t in (0.025, 0.5, 0.875, 1)]
-    [0.5, 1.0, 0.5, 0.0]
-    """
-    rise = min(1.0, done / options.rise) if options.rise else 1.0
-    fall = min(1.0, (1 - done) / options.fall) if options.fall else 1.0
-    return rise * (0.5 - 0.5 * math.cos(math.pi * fall))

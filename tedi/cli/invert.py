@@ -1,0 +1,367 @@
+"""`tedi invert`: photos in, a code for each face out."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tedi.cli.generate import _exists, _load
+from tedi.cli.options import align_option, device_option, dtype_option, steps_option, which_option
+from tedi.errors import TediError, UsageError
+from tedi.inversion import INVERTERS
+from tedi.outputs import Exist
+
+if TYPE_CHECKING:
+    from tedi.inversion import Inversion
+    from tedi.pipeline import Toolkit
+    from tedi.pipeline.photos import Photo
+
+PICTURES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2")
+)
+"""Suffixes of what is taken from a folder; a file that is named is read whatever its suffix."""
+CODE = ".safetensors"
+FIGURES = {"pixel": "mse", "perceptual": "perceptual", "identity": "identity_distance"}
+UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights")
+"""What the record of a code may have otherwise and need not be made again; weights by hash."""
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A folder, or for one face a .safetensors file.  [default: PHOTO.safetensors here]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(list(INVERTERS)),
+    default="encoder",
+    show_default=True,
+    help="encoder is quickest, optimize more alike, image2stylegan goes without an encoder.",
+)
+@steps_option
+@click.option(
+    "--finish",
+    type=click.IntRange(0, 10_000),
+    help="More steps of the optimisation, on full-size drawings.  [default: the method's]",
+)
+@which_option
+@align_option
+@click.option("--show", is_flag=True, help="Write a picture beside each code: photo, inversion.")
+@click.option("--preview", is_flag=True, help="Draw what --show shows at 256 px, faster.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+@device_option
+@dtype_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line a face, not its path.")
+def invert(
+    photos: tuple[Path, ...],
+    out: Path | None,
+    method: str,
+    steps: int | None,
+    finish: int | None,
+    which: str | int,
+    align: bool,
+    show: bool,
+    preview: bool,
+    overwrite: bool,
+    device: str,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Codes of the faces in PHOTOS, files or folders, for `tedi edit`.
+
+    A code says in its metadata which face of which photo it is of, and how near
+    it came: mse, perceptual and identity distance of the 1024 px drawing and the
+    face, both reduced to 256 px. Codes already made are skipped, so that a
+    stopped run goes on.
+
+    \b
+    tedi invert photo.jpg
+    tedi invert photo.jpg --method optimize --show
+    tedi invert group.jpg --face all --out codes/
+    tedi invert holiday/ --out codes/ --json
+    tedi edit photo.safetensors "older"
+
+    Paths go to stdout; progress, and photos that fail, to stderr.
+    """  # noqa: D301
+    files = _files(photos)
+    exact = out is not None and bool(out.suffix) and not out.is_dir()
+    settings = _settings(method, steps, finish)
+    run = Run(
+        files,
+        [_exact(out, len(files), which)] if out and exact else _names(files, out),
+        method,
+        settings,
+        which,
+        exact=exact,
+        align=align,
+        show=show,
+        preview=preview,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+    run.check()
+    run.write(_load(device=device, dtype=dtype, compiled=False))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to invert, how, and where to.
+
+    Attributes:
+        files: the photos.
+        names: where the code of each goes, if it is of one face.
+        method: a name of `tedi.inversion.INVERTERS`.
+        settings: the method's options; None where it has none.
+        which: faces, as `tedi.faces.choose` takes it.
+        exact: the one name is to be used as it is.
+        align: find and align them; else each photo is one aligned face.
+        show: write photo and inversion, too.
+        preview: at 256 px.
+        overwrite: replace codes.
+        as_json: tell records, not paths.
+    """
+
+    files: Sequence[Path]
+    names: Sequence[Path]
+    method: str
+    settings: Any
+    which: Any
+    exact: bool
+    align: bool
+    show: bool
+    preview: bool
+    overwrite: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raises what is known to fail before anything is loaded."""
+        if not self.align and self.which != "largest":
+            raise UsageError("--face: with --no-align each photo is one face; leave one of them")
+        for file in self.files:
+            if len(self.files) == 1 and not file.is_file():
+                raise TediError(f"{file}: no such file")
+
+    def write(self, model: "Toolkit") -> None:
+        """Invert one photo after the other; those that fail are told of at the end."""
+        failed = []
+        with _bar(len(self.files), "photo", shown=len(self.files) > 1) as bar:
+            for file, name in zip(self.files, self.names, strict=True):
+                try:
+                    self._photo(model, file, name)
+                except TediError as error:
+                    if len(self.files) == 1:
+                        raise
+                    failed.append(" ".join(str(error).split()))
+                bar.update()
+        for line in failed:
+            click.echo(line, err=True)
+        if failed:
+            raise TediError(f"{len(failed)} of {len(self.files)} photos could not be inverted")
+
+    def _photo(self, model: "Toolkit", file: Path, name: Path) -> None:
+        """Codes of one photo's faces that are not there yet."""
+        if self.which != "all" and self._done(model, file, None, self._named(name, self.which)):
+            return
+        for photo in model.photos.open(file, face=self.which, aligned=not self.align):
+            number = photo.number if self.which == "all" else self.which
+            path = self._named(name, number)
+            if self.which == "all" and self._done(model, file, photo, path):
+                continue
+            self._write(model, photo, path)
+
+    def _named(self, name: Path, which: Any) -> Path:
+        if which == "largest" or self.exact:
+            return name
+        return name.with_name(f"{name.name.removesuffix(CODE)}-face{which}{CODE}")
+
+    def _done(self, model: "Toolkit", file: Path, photo: "Photo | None", path: Path) -> bool:
+        """Whether all of a face's files are there and its code was made just so; they are told of.
+
+        Raises:
+            TediError: another file is there.
+        """
+        from tedi import zoo
+        from tedi.checkpoints import codes
+
+        if self.overwrite or not os.path.lexists(path):
+            return False
+        if not file.is_file():
+            raise TediError(f"{file}: no such file")
+        try:
+            there = codes.load_record(path)
+        except TediError:
+            raise _exists(path) from None
+        here = self._record(model, zoo.sha256(file), photo.number if photo else self.which)
+        alike = {name: value for name, value in there.items() if name not in UNLIKE}
+        wanted = {name: value for name, value in here.items() if name not in UNLIKE}
+        if alike != json.loads(json.dumps(wanted)) or not _is_current(there.get("weights")):
+            raise TediError(f"{path}: exists and is another code; pass --overwrite or --out")
+        if self.show and not path.with_suffix(".png").is_file():
+            return False
+        self._tell(path, there)
+        return True
+
+    def _record(self, model: "Toolkit", sha256: str, face: Any) -> dict[str, Any]:
+        """What is known of a code before it is made."""
+        made = model.record_of("", 0)
+        return {
+            "command": "invert",
+            "sha256": sha256,
+            "face": face,
+            "align": self.align,
+            "inversion": self.method,
+            "settings": asdict(self.settings) if self.settings else {},
+            "dtype": made["dtype"],
+            "version": made["version"],
+        }
+
+    def _write(self, model: "Toolkit", photo: "Photo", path: Path) -> None:
+        from tedi.checkpoints import codes
+
+        with _steps_bar(self.settings, shown=len(self.files) == 1) as on_step:
+            inversion = model.photos.invert(
+                photo, method=self.method, options=self.settings, on_step=on_step
+            )
+        face = photo.number if self.which == "all" else self.which
+        record = {
+            **self._record(model, photo.sha256, face),
+            "photo": photo.name,
+            "alignment": photo.alignment.to_dict() if photo.alignment else None,
+            "figures": _figures(inversion),
+            "steps": inversion.extras.get("steps", 0),
+            "weights": _weights(model),
+        }
+        if self.show:
+            self._show(model, photo, inversion, path.with_suffix(".png"), record)
+        # A file that is there is this code, or is to be replaced: `_done` has seen to that.
+        codes.save(path, inversion.ws[0], json.dumps(record), exist="overwrite")
+        self._tell(path, record)
+
+    def _show(
+        self,
+        model: "Toolkit",
+        photo: "Photo",
+        inversion: "Inversion",
+        path: Path,
+        record: dict[str, Any],
+    ) -> None:
+        from tedi.images import contact_sheet, save
+
+        drawn = model.pictures(inversion.ws, preview=self.preview)[0]
+        row = [photo.crop, drawn]
+        labels = ["photo", self.method]
+        sheet = contact_sheet([row], column_labels=labels, cell=256 if self.preview else 512)
+        exist: Exist = "overwrite" if self.overwrite else "error"
+        save(sheet, path, record | {"shows": labels}, exist=exist)
+
+    def _tell(self, path: Path, record: dict[str, Any]) -> None:
+        shown = path.with_suffix(".png")
+        if not self.as_json:
+            return click.echo("\n".join(map(str, [path, *([shown] if self.show else [])])))
+        told = {"path": str(path), **({"show": str(shown)} if self.show else {}), **record}
+        click.echo(json.dumps(told))
+
+
+def _figures(inversion: "Inversion") -> dict[str, float]:
+    """How near the face came, in six digits; persons by distance, as `tedi compare` has it."""
+    figures = {FIGURES[n]: float(v[0]) for n, v in inversion.extras["figures"].items()}
+    if "identity_distance" in figures:
+        figures["identity_distance"] **= 0.5
+    return {name: float(f"{value:.6g}") for name, value in figures.items()}
+
+
+def _weights(model: "Toolkit") -> dict[str, str]:
+    """Hashes by name of all that a code depends on; texts are none of it."""
+    from tedi.pipeline import GENERATOR, PREVIEW
+
+    own = {name: sha for name, sha in model.weights.items() if name in (GENERATOR, PREVIEW)}
+    return own | model.photos.weights
+
+
+def _is_current(weights: Any) -> bool:
+    """Whether a code was made with the weights that would be used now."""
+    from tedi.zoo import ZOO
+
+    named = weights.items() if isinstance(weights, dict) else ()
+    return all(ZOO[name].sha256 == sha for name, sha in named if name in ZOO)
+
+
+def _settings(method: str, steps: int | None, finish: int | None) -> Any:
+    """Options of a method; None for one that has none."""
+    defaults = getattr(INVERTERS[method], "defaults", None)
+    changes = {"steps": steps, "finish": finish}
+    given = {name: value for name, value in changes.items() if value is not None}
+    if defaults is None and given:
+        raise UsageError(f"--{next(iter(given))}: {method} takes none; pass --method optimize")
+    return replace(defaults, **given) if defaults else None
+
+
+def _files(photos: Sequence[Path]) -> list[Path]:
+    """Files, and the pictures of folders in the order of their names; none twice."""
+    files: list[Path] = []
+    for path in photos:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        there = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+        if not there:
+            raise UsageError(f"{path}: holds no picture; expected {', '.join(sorted(PICTURES))}")
+        files += [file for file in there if file.is_file()]
+    return list(dict.fromkeys(files))
+
+
+def _exact(out: Path, photos: int, which: Any) -> Path:
+    """The file that --out names.
+
+    Raises:
+        UsageError: it is no code file, or one for several faces.
+    """
+    if out.suffix.lower() != CODE:
+        raise UsageError(f"--out: expected a folder or a {CODE} file, got {out}")
+    if photos > 1 or which == "all":
+        many = f"{photos} photos need" if photos > 1 else "--face all needs"
+        raise UsageError(f"--out: {many} a folder, got {out}")
+    return out
+
+
+def _names(files: Sequence[Path], out: Path | None) -> list[Path]:
+    """The code file of each photo: by its stem, by its whole name where stems meet.
+
+    Raises:
+        UsageError: two photos of one name.
+    """
+    met = Counter(file.stem for file in files)
+    names = [file.stem if met[file.stem] == 1 else file.name for file in files]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UsageError(f"{twice[0]}: two photos of this name; invert them into two folders")
+    return [(out or Path()) / f"{name}{CODE}" for name in names]
+
+
+def _bar(total: int, unit: str, *, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, disable=None if shown else True)
+
+
+@contextmanager
+def _steps_bar(settings: Any, *, shown: bool) -> Iterator[Any]:
+    """A bar of an optimisation's steps, as its `on_step`; None where there are none."""
+    if settings is None or not shown:
+        yield None
+        return
+    with _bar(settings.steps + settings.finish, "step", shown=True) as bar:
+
+        def on_step(step: int, losses: Any, ws: Any) -> None:
+            bar.set_postfix(loss=f"{sum(float(term.mean()) for term in losses.values()):.4f}")
+            bar.update(step - bar.n)
+
+        yield on_step

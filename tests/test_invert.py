@@ -1,0 +1,347 @@
+"""`tedi invert` as a person meets it, on tiny parts and made-up photos."""
+
+import importlib
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_editing import maps
+from test_inversion import TinyEncoder, describe
+from tiny import toolkit
+
+from tedi import images, zoo
+from tedi.checkpoints import codes
+from tedi.cli import run
+from tedi.cli.invert import PICTURES
+from tedi.cli.invert import invert as command
+from tedi.faces import Alignment, Detected
+from tedi.inversion import INVERTERS
+
+INVERT = importlib.import_module("tedi.cli.invert")
+FRONT = np.array([(0.375, 0.47), (0.625, 0.47), (0.5, 0.62), (0.4, 0.735), (0.6, 0.735)])
+
+
+class Features:
+    """Stands for the attribute model."""
+
+    maps = staticmethod(maps)
+
+
+def detect(pixels):
+    """A face in each 200 px square of the photo that is not black, largest first: the left one."""
+    faces = []
+    for left in range(0, pixels.shape[1] - 199, 200):
+        if pixels[:200, left : left + 200].any():
+            points = FRONT * (200 - 20 * len(faces)) + (left, 0)
+            faces.append(Detected((left, 0, left + 200, 200), 0.99, points))
+    return faces
+
+
+@pytest.fixture
+def model():
+    tiny = toolkit()
+    counted = TinyEncoder()
+    parts = {"encoder": counted, "identity": describe, "features": Features, "detector": detect}
+    vars(tiny.photos).update(parts)
+    return tiny
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tedi_(capsys, model, monkeypatch):
+    """Runs a command; gives exit status, lines of stdout, and stderr."""
+    model.loaded = []
+
+    def load(**options):
+        model.loaded.append(options)
+        return model
+
+    monkeypatch.setattr(INVERT, "_load", load)
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = run([str(a) for a in arguments])
+        told = capsys.readouterr()
+        return status, told.out.splitlines(), told.err
+
+    return call
+
+
+def photo(path="a.png", faces=1, seed=0):
+    """A photo of made-up faces; none is all black."""
+    random = np.random.default_rng(seed)
+    small = random.integers(1, 255, (5, 5 * max(faces, 1), 3), np.uint8) * (faces > 0)
+    picture = Image.fromarray(small.astype(np.uint8))
+    Path(path).parent.mkdir(exist_ok=True)
+    picture.resize((200 * max(faces, 1), 200), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def files():
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+# --- what is made --------------------------------------------------------------------------------
+
+
+def test_a_photo_gives_a_code_with_its_record(tedi_, model):
+    status, out, err = tedi_("invert", photo("holiday.png"))
+    assert (status, out, err) == (0, ["holiday.safetensors"], "")
+    [face] = model.photos.open("holiday.png")
+    inversion = model.photos.invert(face)
+    assert torch.equal(codes.load(Path(out[0]), slots=16, width=8), inversion.ws[0])
+    record = codes.load_record(Path(out[0]))
+    assert (record["command"], record["inversion"]) == ("invert", "encoder")
+    assert (record["photo"], record["face"]) == ("holiday.png", "largest")
+    assert record["sha256"] == zoo.sha256(Path("holiday.png"))
+    assert Alignment.from_dict(record["alignment"]) == face.alignment
+    figures = {name: float(value[0]) for name, value in inversion.extras["figures"].items()}
+    assert record["figures"] == {
+        "mse": pytest.approx(figures["pixel"], rel=1e-4),
+        "perceptual": pytest.approx(figures["perceptual"], rel=1e-4),
+        "identity_distance": pytest.approx(figures["identity"] ** 0.5, rel=1e-4),
+    }
+    assert model.loaded == [{"device": "auto", "dtype": "float32", "compiled": False}]
+
+
+@pytest.mark.parametrize("method", list(INVERTERS))
+def test_every_method_can_be_chosen(tedi_, model, method):
+    steps = [] if method == "encoder" else ["--steps", 5, "--finish", 2]
+    status, [path], _ = tedi_("invert", photo(), "--method", method, *steps)
+    record = codes.load_record(Path(path))
+    assert (status, record["inversion"]) == (0, method)
+    assert record["steps"] == (7 if steps else 0)
+    assert record["settings"].get("steps") == (5 if steps else None)
+    settings = INVERT._settings(method, *((5, 2) if steps else (None, None)))
+    expected = model.photos.invert(model.photos.open("a.png")[0], method=method, options=settings)
+    assert torch.equal(codes.load(Path(path), slots=16, width=8), expected.ws[0])
+
+
+def test_optimisation_comes_nearer_than_the_encoder(tedi_):
+    photo()
+    errors = []
+    for method, more in (("encoder", []), ("optimize", ["--steps", 60])):
+        out = f"{method}.safetensors"
+        tedi_("invert", "a.png", "--method", method, "--out", out, *more)
+        errors.append(codes.load_record(Path(out))["figures"]["perceptual"])
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_faces_of_a_photo(tedi_):
+    photo("two.png", faces=2)
+    assert tedi_("invert", "two.png")[1] == ["two.safetensors"]
+    _, out, _ = tedi_("invert", "two.png", "--face", "all")
+    assert out == ["two-face1.safetensors", "two-face2.safetensors"]
+    _, [second], _ = tedi_("invert", "two.png", "--face", 2, "--out", "b.safetensors")
+    assert second == "b.safetensors"
+    assert tedi_("invert", "two.png", "--face", 2)[1] == ["two-face2.safetensors"]
+    first, last, alone = (codes.load_record(Path(name)) for name in (*out, second))
+    assert [record["face"] for record in (first, last, alone)] == [1, 2, 2]
+    assert first["alignment"] != last["alignment"] == alone["alignment"]
+    assert tedi_("invert", "two.png", "--face", 3)[::2] == (
+        2,
+        "tedi: --face 3: two.png has 2 faces\n",
+    )
+
+
+def test_an_aligned_photo_is_taken_as_it_is(tedi_):
+    _, [path], _ = tedi_("invert", photo(), "--no-align")
+    assert codes.load_record(Path(path))["alignment"] is None
+    status, _, err = tedi_("invert", photo("wide.png", faces=2), "--no-align")
+    assert (status, err) == (
+        2,
+        "tedi: wide.png: expected a square of an aligned face, got 400 x 200\n",
+    )
+
+
+@pytest.mark.parametrize(("options", "side"), [([], 512), (["--preview"], 256)])
+def test_photo_and_inversion_are_shown_beside_each_other(tedi_, options, side):
+    status, out, _ = tedi_("invert", photo("b.png"), "--out", "made", "--show", *options)
+    assert (status, out) == (0, ["made/b.safetensors", "made/b.png"])
+    sheet = Image.open(out[1])
+    assert sheet.width > 2 * side > sheet.height - side
+    record = images.read_provenance(out[1])
+    assert record["shows"] == ["photo", "encoder"]
+    assert record["sha256"] == zoo.sha256(Path("b.png"))
+
+
+def test_json_tells_paths_and_records(tedi_):
+    _, [line], _ = tedi_("invert", photo(), "--json", "--show", "--out", "made")
+    told = json.loads(line)
+    assert (told.pop("path"), told.pop("show")) == ("made/a.safetensors", "made/a.png")
+    assert told == codes.load_record(Path("made/a.safetensors"))
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_gone_through_and_taken_up_again(tedi_, model):
+    for number in range(3):
+        photo(f"in/{number}.png", seed=number)
+    Path("in/notes.txt").write_text("no picture")
+    Path("in/4.png.part").write_bytes(b"")
+    status, out, _ = tedi_("invert", "in", "--out", "codes")
+    assert (status, out) == (0, [f"codes/{number}.safetensors" for number in range(3)])
+    before = {path: (Path(path).read_bytes(), Path(path).stat().st_mtime_ns) for path in out}
+    Path(out[1]).unlink()
+    seen = model.photos.encoder.seen
+    status, again, _ = tedi_("invert", "in", "--out", "codes")
+    assert (status, again) == (0, out)
+    assert model.photos.encoder.seen == seen + 1  # only what was missing
+    assert {path: Path(path).read_bytes() for path in out} == {p: b for p, (b, _) in before.items()}
+    assert all(Path(out[n]).stat().st_mtime_ns == before[out[n]][1] for n in (0, 2))
+
+
+def test_faces_of_all_are_taken_up_again_one_by_one(tedi_, model):
+    _, out, _ = tedi_("invert", photo(faces=2), "--face", "all")
+    Path(out[1]).unlink()
+    seen = model.photos.encoder.seen
+    assert tedi_("invert", "a.png", "--face", "all")[:2] == (0, out)
+    assert model.photos.encoder.seen == seen + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [["--method", "image2stylegan", "--steps", 2], ["--no-align"], "photo", "weights", "no record"],
+    ids=str,
+)
+def test_a_code_made_otherwise_is_kept(tedi_, change, monkeypatch):
+    _, [path], _ = tedi_("invert", photo())
+    if change == "photo":
+        photo(seed=5)
+    if change in ("weights", "no record"):
+        record = codes.load_record(Path(path)) | {"weights": {"visual": "1" * 64}}
+        text = json.dumps(record) if change == "weights" else ""
+        codes.save(Path(path), torch.zeros(16, 8), text, exist="overwrite")
+        entry = type("Entry", (), {"sha256": "2" * 64})
+        monkeypatch.setattr(zoo, "ZOO", {"visual": entry})
+    before = Path(path).read_bytes()
+    options = change if isinstance(change, list) else []
+    status, out, err = tedi_("invert", "a.png", *options)
+    assert (status, out) == (1, [])
+    assert re.match(r"tedi: a.safetensors: (exists and is another code|already exists); pass", err)
+    assert Path(path).read_bytes() == before
+    status, out, _ = tedi_("invert", "a.png", *options, "--overwrite")
+    assert (status, out) == (0, [path])
+    assert Path(path).read_bytes() != before
+
+
+def test_what_is_to_be_shown_is_made_for_a_code_that_is_there(tedi_):
+    tedi_("invert", photo("b.png"), "--out", "made")
+    status, out, _ = tedi_("invert", "b.png", "--out", "made", "--show")
+    assert (status, out) == (0, ["made/b.safetensors", "made/b.png"])
+    assert Path(out[1]).is_file()
+
+
+def test_a_photo_that_fails_does_not_stop_the_others(tedi_):
+    photo("in/a.png")
+    photo("in/b.png", faces=0)
+    Path("in/c.jpg").write_bytes(b"no picture")
+    photo("in/d.png", seed=1)
+    status, out, err = tedi_("invert", "in", "gone.png", "--out", "codes")
+    assert (status, out) == (1, ["codes/a.safetensors", "codes/d.safetensors"])
+    *lines, last = [line for line in err.splitlines() if "photo/s" not in line]
+    assert lines[0].startswith("b.png: no face found")
+    assert lines[1].startswith("in/c.jpg: ")
+    assert lines[2] == "gone.png: no such file"
+    assert last == "tedi: 3 of 5 photos could not be inverted"
+    assert files() == [
+        "codes/a.safetensors",
+        "codes/d.safetensors",
+        *sorted(map(str, Path("in").iterdir())),
+    ]
+
+
+def test_stopping_keeps_what_is_finished(tedi_, model, monkeypatch):
+    for number in range(3):
+        photo(f"in/{number}.png", seed=number)
+    invert = model.photos.invert
+
+    def stop(face, **options):
+        if face.name == "1.png":
+            raise KeyboardInterrupt
+        return invert(face, **options)
+
+    monkeypatch.setattr(model.photos, "invert", stop)
+    assert tedi_("invert", "in")[0] == 130
+    assert Path("0.safetensors").is_file()
+    assert not Path("2.safetensors").exists()
+
+
+def test_photos_of_one_stem_are_told_apart(tedi_):
+    photo("in/a.png")
+    Image.open("in/a.png").save("in/a.webp")
+    _, out, _ = tedi_("invert", "in")
+    assert out == ["a.png.safetensors", "a.webp.safetensors"]
+    shutil.copytree("in", "other")
+    status, _, err = tedi_("invert", "in", "other")
+    assert status == 2
+    assert err == "tedi: a.png: two photos of this name; invert them into two folders\n"
+    assert tedi_("invert", "in/a.png", "in/a.png", "--overwrite")[1] == ["a.safetensors"]
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (["gone.png"], 1, "gone.png: no such file"),
+        (["empty"], 2, "empty: holds no picture; expected .avif"),
+        (["a.png", "--steps", 5], 2, "--steps: encoder takes none; pass --method optimize"),
+        (["a.png", "--finish", 5], 2, "--finish: encoder takes none; pass --method optimize"),
+        (["a.png", "--out", "a.jpg"], 2, "--out: expected a folder or a .safetensors file, got"),
+        (["a.png", "b.png", "--out", "c.safetensors"], 2, "--out: 2 photos need a folder, got"),
+        (
+            ["a.png", "--face", "all", "--out", "c.safetensors"],
+            2,
+            "--out: --face all needs a folder",
+        ),
+        (["a.png", "--no-align", "--face", "all"], 2, "--face: with --no-align each photo is"),
+        (["a.png", "--face", "0"], 2, "expected largest, all or a number from 1, got '0'"),
+        (["a.png", "--method", "pti"], 2, "'pti' is not one of"),
+        ([], 2, "Missing argument 'PHOTOS...'"),
+    ],
+    ids=str,
+)
+def test_wrong_calls_are_one_line_before_anything_is_loaded(tedi_, model, options, status, says):
+    Path("empty").mkdir()
+    photo()
+    photo("b.png")
+    found, out, err = tedi_("invert", *options)
+    assert (found, out) == (status, [])
+    assert says in err
+    assert err.startswith("tedi: ")
+    assert err.count("\n") == 1
+    assert model.loaded == []
+
+
+def test_help_shows_commands_that_run(tedi_):
+    lines = [line.strip() for line in (command.help or "").splitlines()]
+    shown = [line for line in lines if line.startswith("tedi invert ")]
+    assert len(shown) >= 4
+    photo("photo.jpg")
+    photo("group.jpg", faces=2)
+    photo("holiday/x.jpg")
+    for number, line in enumerate(shown):
+        (Path() / str(number)).mkdir()
+        more = ["--steps", "2"] if "--method" in line else []
+        more += ["--out", str(number)] if "--out" not in line else []
+        status, out, err = tedi_(*shlex.split(line)[1:], *more)
+        assert (status, bool(out)) == (0, True), (line, err)
+
+
+def test_what_is_taken_from_folders_can_be_read():
+    assert {".png", ".jpg", ".jpeg", ".webp"} <= PICTURES
+    assert all(suffix in Image.registered_extensions() for suffix in PICTURES - {".avif", ".jp2"})
