@@ -452,7 +452,12 @@ def test_there_are_examples():
 # Examples that draw, or build on one another: tests of their own commands run them.
 ELSEWHERE = (
     "tedi edit ",
+    "tedi compare ",
+    "tedi parse ",
+    "tedi invert ",
+    "tedi sketch ",
     "tedi evaluate edits --edits",
+    "tedi evaluate inversion ",
     "tedi directions show ",
     "tedi directions fit ",
     "tedi layers --measure",
@@ -480,8 +485,10 @@ def test_a_group_alone_shows_its_help(tedi_, path):
 
 def test_messages_name_options_that_exist():
     """Every --option in a text of tedi belongs to some command (or to train.py)."""
-    known = {flag for each in ALL.values() for p in each.params for flag in p.opts} | {"--help"}
-    known |= {"--folder", "--set"}  # of train/train.py
+    known = {
+        flag for each in ALL.values() for p in each.params for flag in p.opts + p.secondary_opts
+    }
+    known |= {"--help", "--folder", "--set"}  # the last two of train/train.py
     root = Path(tedi.__file__).parent
     sources = [p for p in root.rglob("*.py") if "zoo" not in p.parts]  # it calls pip with options
     for path in sources:
@@ -615,6 +622,7 @@ def test_from_words_to_a_face(folder):
         "mobilestylegan-ffhq-preview",
         "text-minilm-l6",
         "minilm-l6",
+        "codes-mobilestylegan-ffhq",
     }
     lightness = picture.convert("L").resize((1, 1)).getpixel((0, 0))
     assert 40 < lightness < 215

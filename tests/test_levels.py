@@ -20,12 +20,12 @@ from tedi.registry import Table, resolve
 
 ROOT = Path(tedi.__file__).parent
 LEVELS = {
-    0: "errors registry interfaces config images outputs latents prompts grammar allocator "
+    0: "errors registry interfaces config images outputs latents masks prompts grammar allocator "
     "attributes",
     1: "zoo faces language",
     2: "modalities encoders generators losses",
     3: "checkpoints",
-    4: "control",
+    4: "control descent",
     5: "semantics metrics",
     6: "editing inversion video",
     7: "pipeline training",

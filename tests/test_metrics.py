@@ -14,7 +14,7 @@ from tedi.attributes import COLUMNS, GROUPS, log_softmax
 from tedi.errors import TediError, UsageError
 from tedi.grammar import ATTRIBUTES, Caption
 from tedi.losses.perceptual import distance
-from tedi.metrics import METRICS, Drawn, Edited, Metric, Score, prompts, report
+from tedi.metrics import METRICS, Drawn, Edited, Inverted, Metric, Score, prompts, report
 from tedi.metrics.accuracy import AllNamedRight, AttributeAccuracy, agreement, seen
 from tedi.metrics.diversity import Diversity, spread
 from tedi.metrics.edits import OthersUnchanged, TargetReached
@@ -86,7 +86,29 @@ def edited(T=3, seeds=2, wants=None, moved=False):
     )
 
 
-SAMPLES = {Drawn: crowd, Edited: functools.partial(edited, moved=True)}
+def inverted() -> Inverted:
+    """Photos whose smiles are read off their codes."""
+    random = torch.Generator().manual_seed(0)
+    names = ("mse", "psnr", "ssim", "perceptual", "identity", "w_distance", "p_norm")
+    names += ("editability", "seconds", "memory")
+    looked = dict.fromkeys(("perceptual", "identity", "editability"), "a network")
+    smiles = torch.rand(40, generator=random)
+    return Inverted(
+        {name: torch.rand(40, generator=random) for name in names},
+        networks=looked,
+        same=0.6,
+        truth={"smile": smiles},
+        scores={"smile": smiles + 0.3 * torch.rand(40, generator=random)},
+        judge="a judge",
+        reader="a reader",
+    )
+
+
+SAMPLES = {
+    Drawn: crowd,
+    Edited: functools.partial(edited, moved=True),
+    Inverted: inverted,
+}
 
 
 # --- every metric --------------------------------------------------------------------------------

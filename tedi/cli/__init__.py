@@ -13,6 +13,10 @@ from tedi.errors import TediError
 COMMANDS = {
     "generate": ("tedi.cli.generate:generate", "Faces that fit a text, at 1024 px."),
     "edit": ("tedi.cli.edit:edit", "A face changed by texts, step by step."),
+    "invert": ("tedi.cli.invert:invert", "Codes of the faces in photos."),
+    "parse": ("tedi.cli.parse:parse", "Which part of a face each pixel shows."),
+    "sketch": ("tedi.cli.sketch:sketch", "A line drawing of a face."),
+    "compare": ("tedi.cli.compare:compare", "Whether pictures show one person."),
     "evaluate": ("tedi.cli.evaluate:evaluate", "How well pictures follow what they are asked."),
     "layers": ("tedi.cli.layers:layers", "Which slots of W+ carry which attribute."),
     "directions": ("tedi.cli.directions:directions", "Directions that change one thing."),

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +22,15 @@ from tedi.cli.faces import (
 )
 from tedi.cli.generate import _exists, _load
 from tedi.cli.hearing import Listener, explain
-from tedi.cli.options import device_option, dtype_option
+from tedi.cli.options import (
+    align_option,
+    device_option,
+    dtype_option,
+    inversion_option,
+    steps_option,
+    which_option,
+)
+from tedi.cli.photos import PhotoSettings, begin_photo, open_photos, put_together
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.outputs import Exist, output_paths, slug
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.pipeline import Toolkit
+    from tedi.pipeline.photos import Photo
 
 
 class Strengths(NamedTuple):
@@ -107,6 +116,29 @@ def _numbers(value: str) -> list[float]:
 @click.option(
     "--save-code", type=click.Path(path_type=Path), help="Write the code, too: a .safetensors file."
 )
+@which_option
+@align_option
+@inversion_option
+@steps_option
+@click.option(
+    "--region",
+    metavar="NAMES",
+    help="Parts of a photo's face that may change, as in hair,mouth.  [default: all]",
+)
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of a photo's own detail that is kept where the edit changes nothing.",
+)
+@click.option("--crop", is_flag=True, help="Write the aligned face of a photo, not all of it.")
+@click.option(
+    "--onto",
+    type=click.Path(path_type=Path),
+    help="The photo that FACE, a code of tedi invert, is of; the face is put back into it.",
+)
+@click.option("--photo", is_flag=True, help="Take FACE for a photo, though tedi made it.")
 @click.option("--strip", is_flag=True, help="Before and after each TEXT or strength, in one row.")
 @click.option("--preview", is_flag=True, help="256 px, several times as fast.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
@@ -128,6 +160,15 @@ def edit(
     undo: int,
     out: str | None,
     save_code: Path | None,
+    which: str | int,
+    align: bool,
+    inversion: str,
+    steps: int | None,
+    region: str | None,
+    detail: float,
+    crop: bool,
+    onto: Path | None,
+    photo: bool,
     strip: bool,
     preview: bool,
     overwrite: bool,
@@ -139,10 +180,14 @@ def edit(
 ) -> None:
     """Change FACE by TEXT, one step after the other.
 
-    FACE is a seed, a picture that tedi made, or a file with a code. A picture
-    remembers its edits, so that the next one goes on from there.
+    FACE is a photo, a seed, a picture that tedi made, or a file with a code. A
+    picture remembers its edits, so that the next one goes on from there. In a
+    photo the face is found, changed and put back; the rest stays as it is.
 
     \b
+    tedi edit photo.jpg "she wears glasses and smiles" --out edited.jpg
+    tedi edit group.jpg "older" --face all --region face,hair
+    tedi edit photo.safetensors "older" --onto photo.jpg
     tedi edit 7 "older" "with glasses" --out older.png
     tedi edit older.png "less smile"
     tedi edit older.png --undo 1 "with a hat"
@@ -150,7 +195,8 @@ def edit(
 
     Paths go to stdout; progress, and words that change nothing, to stderr.
     """  # noqa: D301
-    source = read_face(face, psi=psi)
+    source = read_face(face, psi=psi, photo=photo)
+    settings = PhotoSettings(which, align, inversion, steps, _regions(region), detail, crop, onto)
     asked = [clean(text) for text in texts]
     if not asked and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
@@ -161,6 +207,7 @@ def edit(
         strip=strip,
         preview=preview,
         anyway=anyway,
+        settings=settings,
     )
     path = _path(out, source, " ".join(asked) or ("undo" if undo else ""))
     _check_files(path, save_code, overwrite=overwrite or dry_run)
@@ -184,6 +231,7 @@ class Plan:
         strip: draw the face before, and all columns.
         preview: draw 256 px.
         anyway: go on in spite of other weights and of texts not understood.
+        settings: for photos.
     """
 
     source: Source
@@ -192,6 +240,7 @@ class Plan:
     strip: bool
     preview: bool
     anyway: bool
+    settings: PhotoSettings
 
     def write(
         self, model: "Toolkit", path: Path, save_code: Path | None, *, exist: Exist
@@ -202,42 +251,84 @@ class Plan:
 
         if not self.anyway:
             check_weights(self.source, model)
-        start, made = self._codes(model)
         steps = (*self.kept, *self.columns[-1][1])
+        photos = open_photos(model, self.source, self.settings)
+        asked: Sequence[Photo | None] = photos or [None]
+        faces = [self._codes(model, photo) for photo in asked]
+        start = faces[0][0] if len(faces) == 1 else {"faces": [start for start, _ in faces]}
         record = edit_record(model, start, steps, preview=self.preview)
-        picture = self._picture(model, made)
-        if save_code:
-            codes.save(save_code, made[-1][0], json.dumps(record), exist=exist)
         if self.strip:
             record["strip"] = ["before", *(label for label, _ in self.columns)]
+        picture = self._picture(model, photos, [made for _, made in faces])
+        if save_code:
+            if len(faces) > 1:
+                raise UsageError("--save-code: of one face; choose it with --face K")
+            codes.save(save_code, faces[0][1][-1][0], json.dumps(record), exist=exist)
         save(picture, path, record, exist=exist)
         return record
 
-    def _codes(self, model: "Toolkit") -> "tuple[dict[str, Any], list[Tensor]]":
-        """The start, and the codes (1, L, C) before the new edits and after each column."""
+    def _codes(
+        self, model: "Toolkit", photo: "Photo | None"
+    ) -> "tuple[dict[str, Any], list[Tensor]]":
+        """The start, and codes (1, L, C): of what FACE shows, before the new edits, and after each.
+
+        Without --undo the first two are one.
+        """
         import torch
 
         known: dict[tuple[Step, ...], Tensor] = {}
 
         def after(steps: tuple[Step, ...]) -> "Tensor":
             if steps not in known:
-                before, new = after(steps[:-1]), len(steps) > len(self.kept)
+                before, new = after(steps[:-1]), len(steps) > len(self.source.steps)
                 known[steps] = apply(model, before, steps[-1], anyway=self.anyway or not new)
             return known[steps]
 
         with torch.no_grad():
-            known[()], start = begin(model, self.source)
+            if photo and self.source.photo:
+                known[()], start = begin_photo(model, photo, self.settings)
+            else:
+                known[()], start = begin(model, self.source)
             columns = [self.kept, *((*self.kept, *steps) for _, steps in self.columns)]
-            return start, [after(steps) for steps in columns]
+            return start, [after(steps) for steps in [self.source.steps, *columns]]
 
-    def _picture(self, model: "Toolkit", made: "list[Tensor]") -> "Image":
+    def _picture(
+        self, model: "Toolkit", photos: "list[Photo]", faces: "list[list[Tensor]]"
+    ) -> "Image":
         from tedi.images import contact_sheet
 
+        columns = list(zip(*faces, strict=True))
+        shown, *wanted = columns if self.strip else [columns[0], columns[-1]]
+        row = self._drawn(model, photos, shown, wanted)
         if not self.strip:
-            return model.pictures(made[-1], preview=self.preview)[0]
-        row = [model.pictures(ws, preview=self.preview)[0] for ws in made]
-        labels = ["before", *(label for label, _ in self.columns)]
-        return contact_sheet([row], column_labels=labels)
+            return row[-1]
+        return contact_sheet([row], column_labels=["before", *(label for label, _ in self.columns)])
+
+    def _drawn(
+        self, model: "Toolkit", photos: "list[Photo]", shown: Any, wanted: "Sequence[Any]"
+    ) -> "list[Image]":
+        """A picture of each of the codes that are wanted, put into the photo where there is one."""
+
+        def draw(column: Any) -> "list[Image]":
+            return [model.pictures(ws, preview=self.preview)[0] for ws in column]
+
+        if not photos:
+            return [draw(column)[0] for column in wanted]
+        settings = replace(self.settings, crop=self.settings.crop or self.strip)
+        if settings.crop and len(photos) > 1:
+            raise UsageError("--crop, --strip: show one face; choose it with --face K")
+        before = draw(shown)
+        return [put_together(model, photos, before, draw(column), settings) for column in wanted]
+
+
+def _regions(names: str | None) -> tuple[str, ...]:
+    """Names of regions, each one that there is."""
+    from tedi.modalities.labels import numbers
+
+    regions = tuple(name.strip() for name in names.split(",")) if names is not None else ()
+    for region in regions:
+        numbers(region)
+    return regions
 
 
 def _columns(
@@ -296,6 +387,8 @@ def _tell(
     """Print paths, or the record without the code's numbers."""
     if not as_json:
         return click.echo("\n".join(map(str, filter(None, [path, code]))))
-    start = {name: value for name, value in record["start"].items() if name != "ws"}
+    starts = record["start"].get("faces", [record["start"]])
+    brief = [{name: value for name, value in one.items() if name != "ws"} for one in starts]
+    start = brief[0] if len(brief) == 1 else {"faces": brief}
     told = {"path": str(path), **record, "start": start, "unheard": unheard}
     click.echo(json.dumps(told | ({"code": str(code)} if code else {})))

@@ -35,6 +35,10 @@ MAX_PICTURES = 1000  # of one prompt, whose feature maps are compared all with a
 EVALUATIONS = {
     "text": ("tedi.cli.evaluate:text", "Do pictures show what prompts name?"),
     "edits": ("tedi.cli.evaluate_edits:edits", "Do edits change what they name, and only that?"),
+    "inversion": (
+        "tedi.cli.evaluate_inversion:inversion",
+        "Do codes draw the photos they are of, and can they be edited?",
+    ),
 }
 """What can be evaluated -> the command, and its line in the list."""
 
@@ -45,6 +49,7 @@ def evaluate() -> None:
 
     \b
     tedi evaluate text --count 20
+    tedi evaluate inversion --photos holiday/
     """  # noqa: D301
 
 

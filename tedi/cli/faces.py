@@ -1,4 +1,4 @@
-"""What a FACE of the command line is: a seed, a picture that tedi made, or a file with a code.
+"""What a FACE of the command line is: a photo, a seed, a picture of tedi's, a file with a code.
 
 A face is a start and the edits since. The start is all that its code is made of again: seed and
 psi, the prompt too where there was one, or the code itself. Records carry both, so that a picture
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tedi.pipeline import Toolkit
 
 CODE_SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
-EXPECTED = "a seed such as 7, a picture that tedi made, or a code (.safetensors, .npy, .pt)"
+EXPECTED = "a seed such as 7, a picture, or a code (.safetensors, .npy, .pt)"
 MAX_PSI, MAX_STRENGTH = 2, 10
 
 
@@ -46,7 +46,8 @@ class Source:
         start: of its record; empty for a code file, which is read when the generator is known.
         steps: edits since.
         file: picture or code file; None for a seed.
-        weights: name -> sha256 of those it was made with; none for seeds and codes.
+        weights: name -> sha256 of those it was made with; none for seeds, codes and photos.
+        photo: the file is a photo, of which no code is known yet.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Source:
     steps: tuple[Step, ...] = ()
     file: Path | None = None
     weights: dict[str, str] = field(default_factory=dict)
+    photo: bool = False
 
     @property
     def seed(self) -> int | None:
@@ -75,12 +77,13 @@ class Source:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def read_face(face: str, *, psi: float | None) -> Source:
+def read_face(face: str, *, psi: float | None, photo: bool = False) -> Source:
     """The face that an argument names.
 
     Args:
         face: a seed, a picture or a code file.
         psi: of a seed's face; None for 0.7.
+        photo: take a picture for a photo, though tedi made it.
 
     Raises:
         UsageError: none of the three, a picture that tells no face, or a psi where it is known.
@@ -93,12 +96,14 @@ def read_face(face: str, *, psi: float | None) -> Source:
         return Source(f"seed{int(face)}", start)
     path = Path(face)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES and suffix not in CODE_SUFFIXES:
+    if suffix not in SUFFIXES and suffix not in CODE_SUFFIXES and not path.is_file():
         raise UsageError(f"FACE: expected {EXPECTED}, got {face[:60]!r}")
     if psi is not None:
         raise UsageError(f"--psi: is for seeds, and {path} is a face already; leave it out")
-    if suffix in SUFFIXES:
-        return _picture(path)
+    if suffix not in CODE_SUFFIXES:
+        return Source(path.stem, file=path, photo=True) if photo else _picture(path)
+    if photo:
+        raise UsageError(f"--photo: {path} is a code; leave it out")
     if not path.is_file():
         raise TediError(f"{path}: no such file")
     return Source(path.stem, file=path)
@@ -109,10 +114,10 @@ def _picture(path: Path) -> Source:
 
     record = read_provenance(path)
     if record is None:
-        raise UsageError(
-            f"{path}: not made by tedi, or its record is gone; photos cannot be edited yet, "
-            f"FACE is {EXPECTED}"
-        )
+        return Source(path.stem, file=path, photo=True)
+    start = record.get("start")
+    if isinstance(start, dict) and "faces" in start:
+        raise UsageError(f"{path}: several faces were edited; pass --photo to begin anew")
     if "strip" in record or record.get("seeds") or record.get("command") == "directions show":
         raise UsageError(f"{path}: shows several faces; give one's own picture or its seed")
     if record.get("command") == "edit" and "start" not in record:
@@ -129,6 +134,9 @@ def _picture(path: Path) -> Source:
 
 def _start(told: Mapping[str, Any]) -> dict[str, Any]:
     """The start of a record, each value checked: files come from anywhere."""
+    if "ws" in told and "photo" in told:
+        texts = {name: str(told[name]) for name in ("photo", "sha256", "inversion", "ws")}
+        return {**texts, "alignment": told["alignment"]}
     if "ws" in told:
         return {name: str(told[name]) for name in ("code", "sha256", "ws")}
     seed = told["seed"]

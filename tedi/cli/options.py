@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tedi.inversion import INVERTERS
 from tedi.registry import resolve, unknown
 
 MAX_SEED = 2**32 - 1
@@ -42,6 +43,52 @@ split_option = click.option(
 )
 choice_seed_option = click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), help="Of their choice.  [default: 0]"
+)
+
+
+class Which(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`largest`, `all`, or the number of a face, 1 for the largest.
+
+    >>> Which().convert("2", None, None)
+    2
+    """
+
+    name = "largest|all|K"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "str | int":
+        """As `tedi.faces.choose` takes it."""
+        if value in ("largest", "all"):
+            return str(value)
+        if not (isinstance(value, str) and value.isdecimal() and 0 < int(value[:6]) < 10**5):
+            self.fail(f"expected largest, all or a number from 1, got {str(value)[:40]!r}")
+        return int(value)
+
+
+which_option = click.option(
+    "--face",
+    "which",
+    type=Which(),
+    default="largest",
+    show_default=True,
+    help="Which faces of a photo.",
+)
+align_option = click.option(
+    "--align/--no-align",
+    default=True,
+    show_default=True,
+    help="Find and align the face in a photo, or take a square photo as FFHQ's are.",
+)
+inversion_option = click.option(
+    "--inversion",
+    type=click.Choice(list(INVERTERS)),
+    default="encoder",
+    show_default=True,
+    help="How a photo becomes a code: at once, or by optimisation, slower and more alike.",
+)
+steps_option = click.option(
+    "--steps", type=click.IntRange(1, 10_000), help="Of the optimisation.  [default: the method's]"
 )
 
 

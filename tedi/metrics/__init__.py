@@ -5,10 +5,11 @@
 ('pictures of one prompt, with unconditional pictures of the same seeds', True)
 """
 
+from tedi.metrics.inversion import Inverted
 from tedi.metrics.score import Drawn, Edited, Metric, Score
 from tedi.registry import Table
 
-__all__ = ["METRICS", "Drawn", "Edited", "Metric", "Score"]
+__all__ = ["METRICS", "Drawn", "Edited", "Inverted", "Metric", "Score"]
 
 METRICS = Table(
     "metric",
@@ -26,5 +27,17 @@ METRICS = Table(
         "perceptual-change": "tedi.metrics.kept:PerceptualChange",
         "steps-moved": "tedi.metrics.kept:StepsMoved",
         "log-odds-gained": "tedi.metrics.kept:OddsGained",
+        "mse": "tedi.metrics.inversion:MeanSquaredError",
+        "psnr": "tedi.metrics.inversion:PeakSignal",
+        "ssim": "tedi.metrics.inversion:StructuralSimilarity",
+        "perceptual-distance": "tedi.metrics.inversion:PerceptualDistance",
+        "identity-distance": "tedi.metrics.inversion:IdentityDistance",
+        "same-person": "tedi.metrics.inversion:SamePerson",
+        "distance-from-mean": "tedi.metrics.inversion:DistanceFromMean",
+        "outside-w": "tedi.metrics.inversion:OutsideW",
+        "editability-error": "tedi.metrics.inversion:EditabilityError",
+        "average-precision": "tedi.metrics.boundaries:AveragePrecision",
+        "seconds": "tedi.metrics.inversion:Seconds",
+        "memory": "tedi.metrics.inversion:Memory",
     },
 )

@@ -258,14 +258,21 @@ class CodeTask:
         }
 
 
-@torch.no_grad()
 def whiten(reader: CodeReader, generator: Generator, count: int, *, seed: int) -> None:
     """Measure mean and covariance of W, and set the reader's whitening."""
+    reader.w_avg.copy_(generator.w_avg)
+    for buffer, measured in zip(
+        (reader.whiten, reader.color), whitening(generator, count, seed=seed), strict=True
+    ):
+        buffer.copy_(measured)
+
+
+@torch.no_grad()
+def whitening(generator: Generator, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Λ^(-1/2) Eᵀ and E Λ^(1/2), (C, C) each, of the covariance of W measured on `count` codes."""
     random = torch.Generator().manual_seed(seed)
     z = torch.randn(count, generator.width, generator=random)
     w = torch.cat([generator.mapping(part) for part in z.split(10_000)])
     values, vectors = torch.linalg.eigh(torch.cov(w.T.double()))
     root = values.clamp_min(1e-8).sqrt()
-    reader.w_avg.copy_(generator.w_avg)
-    reader.whiten.copy_((vectors / root).T)
-    reader.color.copy_(vectors * root)
+    return (vectors / root).T.float(), (vectors * root).float()

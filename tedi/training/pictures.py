@@ -1,17 +1,19 @@
-"""Pictures of tedifaces at 256 px, drawn once and kept in a file."""
+"""Pictures to train on, 256 px, drawn or decoded once and kept in a file."""
 
+import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from tedi.interfaces import Generator
-from tedi.training.dataset import COUNT, PSI, noise
+from tedi.training.dataset import COUNT, PSI, load_masks, noise
 
 log = logging.getLogger(__name__)
 
@@ -52,3 +54,42 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
 def from_bytes(pixels: NDArray[np.uint8]) -> Tensor:
     """Pictures (N, 3, H, W) in [-1, 1] of bytes."""
     return torch.from_numpy(pixels).float() / 127.5 - 1
+
+
+def photo_pixels(folder: Path, cache: Path) -> NDArray[np.uint8]:
+    """Pixels (N, 3, 256, 256) of the photos of a folder's parquet files, decoded once."""
+    if not cache.exists():
+        log.info("decoding photos into %s", cache)
+        rows = [_decoded(photo["image"]["bytes"]) for photo in load_masks(folder)]
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cache.with_name(f"part-{cache.name}")
+        np.save(temporary, np.stack(rows))
+        temporary.replace(cache)
+    pixels: NDArray[np.uint8] = np.load(cache, mmap_mode="r")
+    return pixels
+
+
+def _decoded(content: bytes) -> NDArray[np.uint8]:
+    picture = Image.open(io.BytesIO(content)).convert("RGB").resize((SIZE, SIZE))
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+@torch.no_grad()
+def draw_previews(
+    draw: Callable[[Tensor], Tensor], ws: Tensor, cache: Path, *, batch: int = 8
+) -> NDArray[np.uint8]:
+    """Pictures (N, 3, 256, 256) that `draw` makes of codes ws (N, L, C), kept in `cache`.
+
+    What a stopped run has drawn is kept.
+    """
+    mode = "r+" if cache.exists() else "w+"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    pixels: NDArray[np.uint8] = np.lib.format.open_memmap(
+        cache, mode=mode, dtype=np.uint8, shape=(len(ws), 3, SIZE, SIZE)
+    )
+    for start in range(0, len(ws), batch):
+        if not pixels[start].any():
+            pixels[start : start + batch] = to_bytes(draw(ws[start : start + batch].float()))
+            if start % 512 == 0:
+                log.info("%d of %d faces drawn into %s", start, len(ws), cache)
+    return pixels

@@ -31,6 +31,7 @@ from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.outputs import Exist
+from tedi.pipeline.photos import Photos
 from tedi.prompts import STRENGTH
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Toolkit:
         dtype: torch.dtype,
         weights: dict[str, str],
         compiled: bool = False,
+        progress: zoo.Progress | None = None,
     ) -> None:
         self.generator, self.text, self.dtype, self.weights = generator, text, dtype, weights
         self.device = generator.w_avg.device
@@ -82,6 +84,7 @@ class Toolkit:
         if compiled:
             for preview, draw in self._draw.items():
                 self._draw[preview] = torch.compile(draw, dynamic=False)
+        self.photos = Photos(generator, progress=progress)
 
     def generate(
         self,
@@ -322,6 +325,7 @@ def load(
         dtype=DTYPES[dtype],
         weights=weights,
         compiled=compiled,
+        progress=progress,
     )
 
 

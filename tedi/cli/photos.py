@@ -1,0 +1,131 @@
+"""What the commands that take photos share: the faces in them, their codes, and the way back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tedi.cli.faces import Source, pack
+from tedi.errors import TediError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from tedi.pipeline import Toolkit
+    from tedi.pipeline.photos import Photo
+
+
+@dataclass(frozen=True)
+class PhotoSettings:
+    """How photos are read and put together again.
+
+    Attributes:
+        which: faces, as `tedi.faces.choose` takes it.
+        align: find and align them; else the photo is one aligned face.
+        inversion: a name of `tedi.inversion.INVERTERS`.
+        steps: of the optimisation; None for the method's own.
+        regions: parts that may change; none for all.
+        detail: share of the photo's own detail that is kept, 0 to 1.
+        crop: give the aligned face, not the whole photo.
+        onto: the photo that a code of `tedi invert` is of; None leaves the face by itself.
+    """
+
+    which: Any = "largest"
+    align: bool = True
+    inversion: str = "encoder"
+    steps: int | None = None
+    regions: tuple[str, ...] = ()
+    detail: float = 1.0
+    crop: bool = False
+    onto: Path | None = None
+
+
+def open_photos(model: "Toolkit", source: Source, settings: PhotoSettings) -> "list[Photo]":
+    """The faces of a source that lie in a photo; none of a source that is a face by itself.
+
+    Raises:
+        UsageError: a photo to put the face into, where there is none to put.
+        TediError: no face in the photo, or it is not the one that a code is of.
+    """
+    if settings.onto:
+        return [_onto(source, settings.onto)]
+    if source.photo:
+        assert source.file is not None
+        return model.photos.open(source.file, face=settings.which, aligned=not settings.align)
+    if "photo" not in source.start:
+        return []
+    assert source.file is not None
+    return [_placed(source.file, source.start["alignment"])]
+
+
+def _onto(source: Source, photo: Path) -> "Photo":
+    """The face in the photo that a code was made of."""
+    from tedi import zoo
+    from tedi.checkpoints import codes
+
+    record = codes.load_record(source.file) if source.file and not source.start else {}
+    if record.get("command") != "invert" or "alignment" not in record:
+        raise UsageError("--onto: expected FACE to be a code that tedi invert wrote")
+    if zoo.sha256(photo) != record.get("sha256"):
+        raise TediError(f"{photo}: is not the photo that {source.file} was made of")
+    return _placed(photo, record["alignment"])
+
+
+def _placed(file: Path, place: Mapping[str, Any] | None) -> "Photo":
+    """The face at a known place of a picture."""
+    from tedi import images
+    from tedi.faces import Alignment, align
+    from tedi.pipeline.photos import SIZE, Photo
+
+    picture = images.load(file)
+    alignment = Alignment.from_dict(place) if place else None
+    if alignment is None or alignment.size != picture.size:  # it is the aligned face alone
+        crop = picture.resize((SIZE, SIZE))
+        return Photo(file.name, picture, crop, None)
+    crop = align(picture, alignment.quad, size=SIZE)
+    return Photo(file.name, picture, crop, alignment)
+
+
+def begin_photo(
+    model: "Toolkit", photo: "Photo", settings: PhotoSettings, on_step: Any = None
+) -> "tuple[Tensor, dict[str, Any]]":
+    """Code (1, L, C) of a face in a photo, and the start for records."""
+    inversion = model.photos.invert(
+        photo, method=settings.inversion, options=options_of(settings), on_step=on_step
+    )
+    place = photo.alignment.to_dict() if photo.alignment else None
+    told = {"photo": photo.name, "sha256": photo.sha256, "inversion": settings.inversion}
+    return inversion.ws, {**told, "alignment": place, "ws": pack(inversion.ws[0])}
+
+
+def options_of(settings: PhotoSettings) -> Any:
+    """Options of the inversion that the settings ask for; None for its own."""
+    from tedi.inversion import INVERTERS
+
+    if settings.steps is None:
+        return None
+    kind = INVERTERS[settings.inversion]
+    if not hasattr(kind, "defaults"):
+        raise UsageError(f"--steps: {settings.inversion} takes none; pass --inversion optimize")
+    return replace(kind.defaults, steps=settings.steps)
+
+
+def put_together(
+    model: "Toolkit",
+    photos: "list[Photo]",
+    before: "list[Image]",
+    after: "list[Image]",
+    settings: PhotoSettings,
+) -> "Image":
+    """The photo with its faces changed, or the first face alone."""
+    picture = photos[0].picture
+    for photo, old, new in zip(photos, before, after, strict=True):
+        if settings.crop:
+            photo = replace(photo, picture=photo.crop, alignment=None)
+        else:
+            photo = replace(photo, picture=picture)
+        picture = model.photos.put_back(
+            photo, new, before=old, regions=settings.regions, detail=settings.detail
+        )
+    return picture

@@ -1,0 +1,244 @@
+"""Photos: faces found, aligned, turned into codes, and put back when they have changed.
+
+>>> model = tedi.load()  # doctest: +SKIP
+>>> [photo] = model.photos.open("holiday.jpg")
+>>> ws = model.photos.invert(photo).ws[0]
+>>> older = model.edit(ws, "older")[0].picture
+>>> model.photos.put_back(photo, older, before=ws).save("older.png")
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tedi import images, zoo
+from tedi.checkpoints import native
+from tedi.checkpoints.identity import Identity, load_identity
+from tedi.checkpoints.mtcnn import load_detector
+from tedi.descent import OnStep
+from tedi.editing.regions import keep_detail
+from tedi.encoders.attributes import AttributeModel
+from tedi.encoders.parser import FaceParser
+from tedi.encoders.visual import VisualEncoder
+from tedi.errors import UsageError
+from tedi.faces import MIN_SIZE, Alignment, Detector, Which, align, choose, paste_back, quad_of
+from tedi.interfaces import Generator
+from tedi.inversion import INVERTERS, Inversion, Inverter
+from tedi.inversion.optimize import InDomain, InversionOptions
+from tedi.masks import soften
+from tedi.modalities.labels import numbers
+
+DETECTOR = "mtcnn"
+VISUAL = "visual-mobilestylegan-ffhq"
+IDENTITY = "face-recognition"
+FEATURES = "attributes-lite0"
+PARSER = "parser-lite0"
+SIZE = 1024  # pixels a side of an aligned face
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One face of a photo.
+
+    Attributes:
+        name: of the file, for messages and file names.
+        picture: the whole photo, upright, RGB.
+        crop: the face as FFHQ aligns it, RGB, 1024 px.
+        alignment: where in the photo it lies; None where the photo is the face itself.
+        sha256: of the file; "" for a picture in memory.
+        number: of the face in the photo, 1 for the largest.
+    """
+
+    name: str
+    picture: Image.Image
+    crop: Image.Image
+    alignment: Alignment | None
+    sha256: str = ""
+    number: int = 1
+
+    @property
+    def image(self) -> Tensor:
+        """The aligned face as a tensor (1, 3, 256, 256) in [-1, 1]."""
+        small = self.crop.resize((256, 256), Image.Resampling.BOX)
+        return images.to_image(np.asarray(small)[None])
+
+
+class Photos:
+    """What is done with photos; every network is fetched and loaded when first needed.
+
+    Args:
+        generator: that codes are of; the networks work where it lies.
+        progress: told of downloads, see `tedi.zoo.pull`.
+    """
+
+    def __init__(self, generator: Generator, *, progress: zoo.Progress | None = None) -> None:
+        self.generator, self.progress = generator, progress
+        self.weights: dict[str, str] = {}
+
+    def open(
+        self,
+        source: str | PathLike[str] | Image.Image,
+        *,
+        face: Which = "largest",
+        aligned: bool = False,
+        min_size: float = MIN_SIZE,
+    ) -> list[Photo]:
+        """Faces of a photo, largest first.
+
+        Args:
+            source: a file, or a picture.
+            face: "largest", "all", or a number from 1.
+            aligned: the photo is a face as FFHQ aligns it, a square; nothing is looked for.
+            min_size: pixels that the side of a face's square must have.
+
+        Raises:
+            TediError: the file cannot be read, or holds no such face.
+        """
+        if isinstance(source, Image.Image):
+            name, picture, sha256 = "picture", source.convert("RGB"), ""
+        else:
+            name, picture = Path(source).name, images.load(source)
+            sha256 = zoo.sha256(Path(fspath(source)))
+        if aligned:
+            if picture.width != picture.height:
+                size = f"{picture.width} x {picture.height}"
+                raise UsageError(f"{name}: expected a square of an aligned face, got {size}")
+            crop = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            return [Photo(name, picture, crop, None, sha256)]
+        found = self.detector(np.asarray(picture))
+        chosen = choose(found, face, name, min_size=min_size)
+        return [
+            self._cut(Photo(name, picture, picture, None, sha256, number), detected.points)
+            for number, detected in enumerate(found, start=1)
+            if any(detected is one for one in chosen)
+        ]
+
+    def _cut(self, photo: Photo, points: np.ndarray) -> Photo:
+        quad = quad_of(points)
+        crop = align(photo.picture, quad, size=SIZE)
+        return replace(photo, crop=crop, alignment=Alignment.of(quad, photo.picture))
+
+    def invert(
+        self,
+        photo: Photo,
+        *,
+        method: str = "encoder",
+        options: InversionOptions | None = None,
+        on_step: OnStep | None = None,
+    ) -> Inversion:
+        """The code that draws a face again.
+
+        Args:
+            photo: of `open`.
+            method: a name of `tedi.inversion.INVERTERS`.
+            options: of the optimising methods; None for the method's own.
+            on_step: told of every step; see `tedi.descent.descend`.
+
+        Raises:
+            UsageError: unknown method, or options for one that has none.
+        """
+        kind, needs_encoder = INVERTERS[method], True
+        known: dict[str, Any] = {"maps": self.features.maps, "describe": self.identity}
+        if issubclass(kind, InDomain):
+            known["options"] = chosen = options or kind.defaults
+            needs_encoder = kind.starts_at_encoder or chosen.domain > 0
+        elif options is not None:
+            raise UsageError(f"options: {method} has no steps to set; choose optimize")
+        encoder = self.encoder if needs_encoder else None
+        inverter: Inverter = kind(self.generator, encoder, **known)
+        return inverter(photo.image.to(self.generator.w_avg), on_step)
+
+    @torch.no_grad()
+    def put_back(
+        self,
+        photo: Photo,
+        face: Image.Image,
+        *,
+        before: Image.Image | None = None,
+        regions: Sequence[str] = (),
+        detail: float = 1.0,
+    ) -> Image.Image:
+        """The photo with its face changed; nothing outside the face's square is touched.
+
+        Args:
+            photo: of `open`.
+            face: the changed face, drawn from its code.
+            before: the face drawn from the code before it was changed; where the two are alike,
+                the photo stays as it is. None: the drawing replaces all of the face.
+            regions: parts of the face that may change, such as "hair"; none for all.
+            detail: share of the photo's own detail that is kept, 0 to 1.
+
+        Returns:
+            RGB of the photo's size, new.
+        """
+        if before is not None:
+            crop = photo.crop.resize(face.size, Image.Resampling.LANCZOS)
+            tensors = [images.to_image(np.asarray(p)[None]) for p in (crop, before, face)]
+            face = images.to_pil(keep_detail(*tensors, share=detail))[0]
+        mask = self.mask(photo, face, regions) if regions else None
+        if photo.alignment is None:
+            whole = face.resize(photo.picture.size, Image.Resampling.LANCZOS)
+            if mask is None:
+                return whole
+            share = Image.fromarray((mask * 255).astype("uint8")).resize(whole.size)
+            return Image.composite(whole, photo.picture, share)
+        return paste_back(photo.picture, face, photo.alignment, original=photo.crop, mask=mask)
+
+    def mask(self, photo: Photo, face: Image.Image, regions: Sequence[str]) -> np.ndarray:
+        """Soft mask (256, 256) of parts, where they are in the photo or in the changed face."""
+        wanted = torch.tensor(sorted({n for region in regions for n in numbers(region)}))
+        pair = torch.cat([photo.image, _small(face)]).to(self.generator.w_avg)
+        there = torch.isin(self.parser.labels(pair).cpu(), wanted).any(dim=0)
+        grown = torch.nn.functional.max_pool2d(there[None, None].float(), 9, 1, 4)
+        return soften(grown, 3.0)[0, 0].numpy()
+
+    @torch.no_grad()
+    def describe(self, photo: Photo) -> Tensor:
+        """Descriptor (D,) of the person; see `tedi.encoders.identity`."""
+        return self.identity(photo.image.to(self.generator.w_avg))[0]
+
+    @cached_property
+    def detector(self) -> Detector:
+        """Finds faces."""
+        return load_detector(self._file(DETECTOR))
+
+    @cached_property
+    def encoder(self) -> VisualEncoder:
+        """Aligned faces to codes."""
+        encoder = native.load_visual_encoder(self._file(VISUAL)).to(self.generator.w_avg.device)
+        encoder.describe = self.identity
+        return encoder.eval()
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Aligned faces to descriptors of persons."""
+        return load_identity(self._file(IDENTITY)).to(self.generator.w_avg.device)
+
+    @cached_property
+    def features(self) -> AttributeModel:
+        """Perceptual features."""
+        return native.load_attribute_model(self._file(FEATURES)).to(self.generator.w_avg.device)
+
+    @cached_property
+    def parser(self) -> FaceParser:
+        """Parts of faces."""
+        return native.load_parser(self._file(PARSER)).to(self.generator.w_avg.device)
+
+    def _file(self, name: str) -> Path:
+        """A weight file, fetched if need be; its hash is kept for records."""
+        path = zoo.pull(name, progress=self.progress)
+        entry = zoo.ZOO.get(name)
+        self.weights[name] = entry.sha256 if entry else zoo.sha256(path)
+        return path
+
+
+def _small(face: Image.Image) -> Tensor:
+    return images.to_image(np.asarray(face.resize((256, 256), Image.Resampling.BOX))[None])
