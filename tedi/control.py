@@ -5,7 +5,7 @@ style code. Text here does so attribute by attribute: what it names is made to s
 likely move of the code (`tedi.encoders.codes`, equation 2), and everything else stays the seed's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -114,3 +114,18 @@ def mix(content: Tensor, style: Tensor, slots: Sequence[int]) -> Tensor:
     mixed = style.clone()
     mixed[:, list(slots)] = content[:, list(slots)]
     return mixed
+
+
+def weigh(generator: Generator, ws: Tensor, content: Tensor, shares: Mapping[str, float]) -> Tensor:
+    """Codes (N, L, C), new: in each group of slots, the content has a share and `ws` the rest.
+
+    Args:
+        generator: that tells the slots of groups.
+        ws: (N, L, C).
+        content: (N, L, C).
+        shares: group -> 0 to 1; 0 for those that are missing.
+    """
+    weights = ws.new_zeros(generator.slots, 1)
+    for group, share in shares.items():
+        weights[list(generator.layers(group))] = share
+    return ws + weights * (content - ws)

@@ -5,10 +5,13 @@
 tensor([0.0000, 1.5000])
 """
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,3 +140,25 @@ def interpolate(start: Tensor, end: Tensor, steps: int) -> Tensor:
         got = f"{steps}, {tuple(start.shape)} and {tuple(end.shape)}"
         raise UsageError(f"steps, start, end: expected 2 or more, and equal shapes, got {got}")
     return torch.stack([torch.lerp(start, end, step / (steps - 1)) for step in range(steps)])
+
+
+def pack(ws: Tensor) -> str:
+    """A code (L, C) as text: base64 of little-endian float32, one slot where all are alike."""
+    rows = ws[:1] if bool((ws == ws[:1]).all()) else ws
+    return base64.b64encode(rows.cpu().numpy().astype("<f4").tobytes()).decode()
+
+
+def unpack(text: str, slots: int, width: int) -> Tensor:
+    """The code (L, C) of `pack`, float32.
+
+    Raises:
+        UsageError: the text is no finite code of these sizes.
+    """
+    try:
+        numbers = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype("float32")
+        ws = torch.from_numpy(numbers).view(-1, width).expand(slots, width).clone()
+    except (binascii.Error, ValueError, RuntimeError) as error:
+        raise UsageError(f"code: expected ({slots}, {width}) in base64, got another") from error
+    if not ws.isfinite().all():
+        raise UsageError("code: its numbers are not finite")
+    return ws

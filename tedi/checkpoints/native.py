@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.codes import CodeReader
 from tedi.encoders.parser import FaceParser
+from tedi.encoders.structure import StructureEncoder
 from tedi.encoders.text import TextEncoder
 from tedi.encoders.visual import LOOKS, VisualEncoder
 from tedi.errors import TediError
@@ -100,6 +101,23 @@ def load_visual_encoder(path: Path) -> VisualEncoder:
     except KeyError as error:
         raise TediError(f"{path}: not a visual encoder; {error} is missing") from error
     encoder = VisualEncoder(channels=channels, slots=slots, width=width)
+    _fill(encoder, state, path)
+    return encoder
+
+
+def load_structure_encoder(path: Path) -> StructureEncoder:
+    """Frozen encoder of sketches and label maps, its size read off the file.
+
+    Raises:
+        TediError: the file is broken, or keys are missing or left over.
+    """
+    state, metadata = read(path)
+    try:
+        width, slots = len(state["w_avg"]), int(metadata["slots"])
+        ruled = len(state["offset.bias"]) // width
+    except KeyError as error:
+        raise TediError(f"{path}: not a sketch and label encoder; {error} is missing") from error
+    encoder = StructureEncoder(slots=slots, ruled=ruled, width=width)
     _fill(encoder, state, path)
     return encoder
 

@@ -228,6 +228,33 @@ def load(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return levels.copy()
 
 
+def prepare(source: str | os.PathLike[str] | Image.Image, *, size: int = 256) -> Tensor:
+    """Masks (1, 19, size, size) of a label map, of a file or in memory, resized by nearest pixel.
+
+    A map that is no square gets background beside it. In memory, grey levels and palette indices
+    are class numbers and colours are of `COLOURS`.
+
+    Raises:
+        UsageError: numbers or colours that are no class.
+        TediError: no such file, or not a picture.
+    """
+    found = _of_picture(source) if isinstance(source, Image.Image) else load(source)
+    side = max(found.shape)
+    top, left = ((side - length) // 2 for length in found.shape)
+    square = np.zeros((side, side), np.uint8)
+    square[top : top + found.shape[0], left : left + found.shape[1]] = found
+    small = Image.fromarray(square).resize((size, size), Image.Resampling.NEAREST)
+    return one_hot(torch.from_numpy(np.array(small))[None])
+
+
+def _of_picture(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode in ("L", "P"):
+        levels = np.array(picture)
+        colourise(levels)
+        return levels
+    return from_colours(np.asarray(picture.convert("RGB")))
+
+
 def _packed(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
     packed: NDArray[np.int64] = colours.astype(np.int64) @ np.array([65536, 256, 1])
     return packed

@@ -227,6 +227,13 @@ def read(path: str | os.PathLike[str], *, size: int = 256) -> Tensor:
         raise TediError(f"{path}: {str(error).removeprefix('sketch: ')}") from None
 
 
+def prepare(source: str | os.PathLike[str] | Image.Image, *, size: int = 256) -> Tensor:
+    """A drawing (1, 1, size, size), of a file or in memory; see `read`."""
+    if isinstance(source, Image.Image):
+        return from_picture(_ground(source) or source, size=size)
+    return read(source, size=size)
+
+
 def from_picture(picture: Image.Image, *, size: int = 256) -> Tensor:
     """A drawing in memory, RGB; see `read`."""
     fitted = picture.convert("RGB")

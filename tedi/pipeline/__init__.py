@@ -10,6 +10,7 @@ torch.Size([16, 512])
 >>> older = model.edit(faces[0].ws, ["older", "with glasses"])[0]
 """
 
+import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tedi import __version__, attributes, control, images, language, zoo
+from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
 from tedi.editing import EDITS
@@ -31,6 +32,7 @@ from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.outputs import Exist
+from tedi.pipeline.content import Content, Contents, Source
 from tedi.pipeline.photos import Photos
 from tedi.prompts import STRENGTH
 
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 GENERATOR = "mobilestylegan-ffhq"
 PREVIEW = "mobilestylegan-ffhq-preview"
 TEXT = "text-minilm-l6"
+VARIETY = 0.7
+"""Default share of what a drawing leaves open that a seed may vary."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -85,11 +89,43 @@ class Toolkit:
             for preview, draw in self._draw.items():
                 self._draw[preview] = torch.compile(draw, dynamic=False)
         self.photos = Photos(generator, progress=progress)
+        self.contents = Contents(generator, self.photos)
+
+    def content(
+        self,
+        *,
+        sketch: Source | None = None,
+        label: Source | None = None,
+        photo: Source | None = None,
+        mix: str | None = None,
+        variety: float = VARIETY,
+        text: bool = True,
+    ) -> Content:
+        """What is given beside words, for `generate`.
+
+        Args:
+            sketch: a drawing, dark lines on light paper or the other way round.
+            label: a label map, as class numbers or in colours; see `tedi.modalities.labels`.
+            photo: of a face.
+            mix: who rules which layers, such as "text=fine,sketch=coarse+medium:0.5"; by default
+                drawings rule coarse and medium ones, a photo those that are left, and text moves
+                what comes of it.
+            variety: 0 draws the likeliest face of a drawing, 1 varies what it leaves open.
+            text: a text will be given, too.
+
+        Raises:
+            UsageError: `mix` cannot be read, or names what is not given.
+            TediError: a file cannot be read, or holds no lines, no face or unknown classes.
+        """
+        check_range("variety", variety, 0, 1)
+        given = {"sketch": sketch, "label": label, "photo": photo}
+        return self.contents.make(given, mix=mix, variety=variety, text=text)
 
     def generate(
         self,
-        prompts: str | Sequence[str],
+        prompts: str | Sequence[str] = "",
         *,
+        content: Content | None = None,
         seeds: Iterable[int] = (0,),
         psi: float = 0.7,
         strength: float = STRENGTH,
@@ -101,7 +137,8 @@ class Toolkit:
         """Faces that fit prompts, prompt by prompt and seed by seed.
 
         Args:
-            prompts: one or several, in English.
+            prompts: one or several, in English; "" leaves all to the content.
+            content: what is given beside words, made by `content`.
             seeds: one for each picture of a prompt; the picture depends on no other.
             psi: variety of what the prompt leaves open; 0 none, 1 all that the generator has.
             strength: 0 ignores the prompt, 1 shows what it names, more exaggerates.
@@ -119,6 +156,7 @@ class Toolkit:
         jobs = ((prompt, seed) for prompt in named for seed in chosen)
         faces = self.stream(
             jobs,
+            content=content,
             psi=psi,
             strength=strength,
             method=method,
@@ -132,6 +170,7 @@ class Toolkit:
         self,
         jobs: Iterable[tuple[str, int]],
         *,
+        content: Content | None = None,
         psi: float = 0.7,
         strength: float = STRENGTH,
         method: str = "default",
@@ -147,19 +186,35 @@ class Toolkit:
         jobs = iter(jobs)
         said: dict[str, Reading] = {}
         while batch := list(itertools.islice(jobs, batch_size)):
-            said = self._read([prompt for prompt, _ in batch], said, anyway=anyway)
+            texts = [prompt for prompt, _ in batch if prompt or content is None]
+            said = self._read(texts, said, anyway=anyway)
             rows = []
             for prompt, seed in batch:  # one by one: a code does not depend on its neighbours
-                style = control.style_codes(self.generator, [seed], psi=psi)
-                rows.append(way(style, [prompt], said[prompt], strength=strength, new=True))
+                ws = control.style_codes(self.generator, [seed], psi=psi)
+                if content is not None:
+                    ws = self.contents.mixed(content, ws)
+                if prompt in said:
+                    moved = way(ws, [prompt], said[prompt], strength=strength, new=True)
+                    ws = moved if content is None else self._weighed(ws, moved, content)
+                rows.append(ws)
             codes = torch.cat(rows)
             for (prompt, seed), ws, picture in zip(
                 batch, codes.cpu(), self.pictures(codes, preview=preview), strict=True
             ):
                 record = self.record_of(
-                    prompt, seed, psi=psi, strength=strength, method=method, preview=preview
+                    prompt,
+                    seed,
+                    content=content,
+                    psi=psi,
+                    strength=strength,
+                    method=method,
+                    preview=preview,
                 )
                 yield Face(picture, ws, record)
+
+    def _weighed(self, ws: Tensor, moved: Tensor, content: Content) -> Tensor:
+        """Codes (1, L, C) of which text rules the share that the content leaves it."""
+        return control.weigh(self.generator, ws, moved, content.shares["text"])
 
     @torch.no_grad()
     def edit(
@@ -200,10 +255,22 @@ class Toolkit:
             check_range("strength", much, 0, 10)
             said = self._read([text], {})[text]
             code = self.way(method)(code, [text], said, strength=much, new=False)
-            done = [{"text": t, "strength": s} for t, s in zip(steps, strengths, strict=True)]
-            record = self._record("edit", method, preview) | {"edits": done[: len(faces) + 1]}
+            done = list(zip(steps, strengths, strict=True))[: len(faces) + 1]
+            record = self._edited(ws, done, method, preview)
             faces.append(Face(self.pictures(code, preview=preview)[0], code[0].cpu(), record))
         return faces
+
+    def _edited(
+        self, ws: Tensor, done: Sequence[tuple[str, float]], method: str, preview: bool
+    ) -> dict[str, Any]:
+        """The record of a code edited; `tedi edit` goes on from a picture that carries it."""
+        packed = latents.pack(ws)
+        start = {"code": "", "sha256": hashlib.sha256(packed.encode()).hexdigest(), "ws": packed}
+        made = self._record("edit", method, preview)
+        edits = [{"text": t, "strength": float(s), "method": made["method"]} for t, s in done]
+        told = {"prompt": "; ".join(text for text, _ in done), "start": start, "edits": edits}
+        last = {name: made[name] for name in ("preview", "dtype", "version", "weights")}
+        return {"command": "edit", **told, **last}
 
     def way(self, method: str) -> Way:
         """A way for texts to change codes, made on first use.
@@ -245,6 +312,7 @@ class Toolkit:
         prompt: str,
         seed: int,
         *,
+        content: Content | None = None,
         psi: float = 0.7,
         strength: float = STRENGTH,
         method: str = "default",
@@ -254,6 +322,8 @@ class Toolkit:
     ) -> dict[str, Any]:
         """The record that a face made with these arguments carries."""
         told = {"prompt": prompt, "seed": seed, "psi": psi, "strength": strength}
+        if content is not None:
+            told |= self.contents.told(content)
         record = self._record("generate", method, preview)
         return {"command": record.pop("command"), **told, **record}
 

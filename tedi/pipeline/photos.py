@@ -208,31 +208,31 @@ class Photos:
     @cached_property
     def detector(self) -> Detector:
         """Finds faces."""
-        return load_detector(self._file(DETECTOR))
+        return load_detector(self.file(DETECTOR))
 
     @cached_property
     def encoder(self) -> VisualEncoder:
         """Aligned faces to codes."""
-        encoder = native.load_visual_encoder(self._file(VISUAL)).to(self.generator.w_avg.device)
+        encoder = native.load_visual_encoder(self.file(VISUAL)).to(self.generator.w_avg.device)
         encoder.describe = self.identity
         return encoder.eval()
 
     @cached_property
     def identity(self) -> Identity:
         """Aligned faces to descriptors of persons."""
-        return load_identity(self._file(IDENTITY)).to(self.generator.w_avg.device)
+        return load_identity(self.file(IDENTITY)).to(self.generator.w_avg.device)
 
     @cached_property
     def features(self) -> AttributeModel:
         """Perceptual features."""
-        return native.load_attribute_model(self._file(FEATURES)).to(self.generator.w_avg.device)
+        return native.load_attribute_model(self.file(FEATURES)).to(self.generator.w_avg.device)
 
     @cached_property
     def parser(self) -> FaceParser:
         """Parts of faces."""
-        return native.load_parser(self._file(PARSER)).to(self.generator.w_avg.device)
+        return native.load_parser(self.file(PARSER)).to(self.generator.w_avg.device)
 
-    def _file(self, name: str) -> Path:
+    def file(self, name: str) -> Path:
         """A weight file, fetched if need be; its hash is kept for records."""
         path = zoo.pull(name, progress=self.progress)
         entry = zoo.ZOO.get(name)

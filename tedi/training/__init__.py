@@ -12,6 +12,7 @@ TASKS = Table(
         "codes": "tedi.training.codes:make_task",
         "parser": "tedi.training.parser:make_task",
         "preview": "tedi.training.preview:make_task",
+        "structure": "tedi.training.structure:make_task",
         "tedigan": "tedi.training.tedigan:make_task",
         "text": "tedi.training.text:make_task",
         "visual": "tedi.training.visual:make_task",

@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,21 +76,40 @@ def _decoded(content: bytes) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def draw_previews(
-    draw: Callable[[Tensor], Tensor], ws: Tensor, cache: Path, *, batch: int = 8
-) -> NDArray[np.uint8]:
-    """Pictures (N, 3, 256, 256) that `draw` makes of codes ws (N, L, C), kept in `cache`.
+def draw_previews(draw: Callable[[Tensor], Tensor], ws: Tensor, cache: Path) -> NDArray[np.uint8]:
+    """Pictures (N, 3, 256, 256) that `draw` makes of codes ws (N, L, C), kept in `cache`."""
 
-    What a stopped run has drawn is kept.
+    def drawn(rows: slice) -> NDArray[np.uint8]:
+        return to_bytes(draw(ws[rows].float()))
+
+    return kept(cache, (len(ws), 3, SIZE, SIZE), drawn)
+
+
+def kept(
+    cache: Path,
+    shape: tuple[int, ...],
+    make: Callable[[slice], NDArray[Any]],
+    *,
+    dtype: type[np.generic] = np.uint8,
+    batch: int = 8,
+) -> NDArray[Any]:
+    """An array that is made once, some rows at a time, and kept in a file.
+
+    What a stopped run has made is kept, too: rows that are zeros throughout are made.
+
+    Args:
+        cache: a .npy file.
+        shape: of the array.
+        make: rows of it, by their numbers.
+        dtype: of its numbers.
+        batch: rows made at a time.
     """
     mode = "r+" if cache.exists() else "w+"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    pixels: NDArray[np.uint8] = np.lib.format.open_memmap(
-        cache, mode=mode, dtype=np.uint8, shape=(len(ws), 3, SIZE, SIZE)
-    )
-    for start in range(0, len(ws), batch):
-        if not pixels[start].any():
-            pixels[start : start + batch] = to_bytes(draw(ws[start : start + batch].float()))
+    rows: NDArray[Any] = np.lib.format.open_memmap(cache, mode=mode, dtype=dtype, shape=shape)
+    for start in range(0, len(rows), batch):
+        if not rows[start].any():
+            rows[start : start + batch] = make(slice(start, min(start + batch, len(rows))))
             if start % 512 == 0:
-                log.info("%d of %d faces drawn into %s", start, len(ws), cache)
-    return pixels
+                log.info("%d of %d rows made in %s", start, len(rows), cache)
+    return rows

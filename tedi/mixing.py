@@ -1,0 +1,88 @@
+"""Who rules which layers of a code: shares of the coarse, medium and fine slots, by modality.
+
+TediGAN (Xia et al. 2021, section 3.4) mixes layers of codes that come from several modalities.
+What is given decides the defaults: structure from a drawing, the rest from a photo if there is one,
+else from the seed; and text moves what comes of it.
+
+>>> parse("text=fine,sketch=coarse+medium:0.5")
+{'text': {'fine': 1.0}, 'sketch': {'coarse': 1.0, 'medium': 0.5}}
+>>> told(defaults(["text", "sketch"]))
+'sketch=coarse+medium,text=coarse+medium+fine'
+"""
+
+from collections.abc import Iterable, Mapping
+
+from tedi.errors import UsageError
+from tedi.registry import unknown
+
+GROUPS = ("coarse", "medium", "fine")
+RULES: dict[str, tuple[str, ...]] = {
+    "photo": GROUPS,
+    "sketch": ("coarse", "medium"),
+    "label": ("coarse", "medium"),
+    "text": GROUPS,
+}
+"""Modality -> groups it rules by default, in the order they are mixed: later ones lie on top."""
+
+Shares = dict[str, dict[str, float]]
+"""Modality -> group of slots -> its share there, 0 to 1."""
+
+
+def defaults(given: Iterable[str]) -> Shares:
+    """What each of the modalities that are given rules."""
+    wanted = set(given)
+    return {name: dict.fromkeys(RULES[name], 1.0) for name in RULES if name in wanted}
+
+
+def parse(text: str) -> Shares:
+    """Shares that people write: groups joined by +, each with a share after a colon or 1.
+
+    Raises:
+        UsageError: an unknown modality or group, or a share out of range.
+    """
+    found: Shares = {}
+    for part in text.split(","):
+        name, equals, groups = part.strip().partition("=")
+        if not equals:
+            raise UsageError(f"mix: expected text=fine,sketch=coarse+medium:0.5, got {text[:60]!r}")
+        if name not in RULES:
+            raise unknown("modality", name, RULES)
+        found[name] = dict(_share(group, text) for group in groups.split("+") if group)
+    return found
+
+
+def _share(group: str, text: str) -> tuple[str, float]:
+    name, colon, number = group.strip().partition(":")
+    if name not in GROUPS:
+        raise unknown("group of layers", name, GROUPS)
+    try:
+        share = float(number) if colon else 1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UsageError(f"mix: expected shares of 0 to 1, got {number!r} in {text[:60]!r}")
+    return name, share
+
+
+def chosen(given: Iterable[str], mix: str | None = None) -> Shares:
+    """The defaults of what is given, with those of `mix` in their place.
+
+    Raises:
+        UsageError: `mix` names what is not given, or cannot be read.
+    """
+    shares = defaults(given)
+    own = parse(mix) if mix else {}
+    if missing := [name for name in own if name not in shares]:
+        there = ", ".join(shares) or "nothing"
+        raise UsageError(f"mix: {missing[0]} is not given; given is {there}")
+    return shares | own
+
+
+def told(shares: Mapping[str, Mapping[str, float]]) -> str:
+    """Shares as `parse` reads them, in the order they are mixed."""
+    parts = []
+    for name in RULES:
+        if name in shares:
+            groups = [g if s == 1 else f"{g}:{s:g}" for g, s in shares[name].items()]
+            parts.append(f"{name}={'+'.join(groups)}")
+    return ",".join(parts)

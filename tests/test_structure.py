@@ -1,0 +1,247 @@
+"""Sketches and label maps to codes: the encoder, what rules which layers, and the training."""
+
+import doctest
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tedi import control, mixing, zoo
+from tedi.checkpoints import native
+from tedi.encoders.structure import StructureEncoder, prepared
+from tedi.encoders.visual import VisualEncoder
+from tedi.errors import TediError, UsageError
+from tedi.modalities import labels, sketch
+from tedi.modalities.labels import COLOURS, one_hot
+from tedi.pipeline.content import Contents
+from tedi.pipeline.photos import Photos
+from tedi.training import structure
+from tedi.training.loop import Settings, run
+from tedi.training.pictures import to_bytes
+from tedi.training.structure import Faces, StructureOptions, StructureTask
+from tedi.training.visual import drawn_codes
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    made = StructureEncoder().eval().requires_grad_(False)
+    torch.nn.init.normal_(made.offset.weight, std=0.01)
+    made.fill.copy_(0.5 * torch.eye(512))
+    return made
+
+
+def a_sketch(size=256):
+    pixels = np.full((size, size), 255, np.uint8)
+    pixels[size // 4 : 3 * size // 4, size // 3 : size // 3 + 3] = 0
+    return Image.fromarray(pixels)
+
+
+def a_map(*shape):
+    pixels = np.zeros(shape, np.uint8)
+    pixels[: shape[0] // 2] = 13
+    return pixels
+
+
+# --- the encoder ---------------------------------------------------------------------------------
+
+
+def test_one_drawing_or_both(encoder):
+    lines = sketch.prepare(a_sketch())
+    parts = one_hot(torch.from_numpy(a_map(256, 256))[None])
+    codes = [encoder(g) for g in ({"sketch": lines}, {"labels": parts})]
+    both = encoder({"sketch": lines, "labels": parts})
+    assert both.shape == (1, 16, 512)
+    assert not torch.allclose(codes[0], codes[1])
+    assert not torch.allclose(both, codes[0])
+    assert torch.equal(both[:, 9:], both[:, 9:10].expand(-1, 7, -1))  # drawings have no colours
+
+
+def test_a_style_fills_in_what_is_open(encoder):
+    lines = {"sketch": sketch.prepare(a_sketch())}
+    ws, style = encoder(lines), torch.randn(1, 16, 512)
+    filled = encoder.filled(ws, style)
+    assert torch.allclose(filled[:, :9], ws[:, :9] + 0.5 * style[:, :9], atol=1e-5)
+    assert torch.equal(filled[:, 9:], style[:, 9:])
+    assert torch.equal(encoder.filled(ws, style, variety=0)[:, :9], ws[:, :9])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("sketch", (1, 3, 256, 256), "sketch: expected"),
+        ("labels", (1, 19, 128, 128), "labels: expected"),
+        ("photo", (1, 3, 256, 256), "given: expected sketch or labels"),
+    ],
+)
+def test_what_no_stem_takes(name, shape, message):
+    with pytest.raises(UsageError, match=message):
+        prepared(name, torch.zeros(shape))
+
+
+def test_nothing_given_is_said(encoder):
+    with pytest.raises(UsageError, match="given: expected sketch or labels"):
+        encoder({})
+
+
+# --- drawings as files ---------------------------------------------------------------------------
+
+
+def test_label_maps_of_any_size_and_kind_become_masks(tmp_path):
+    found = a_map(100, 60)
+    colours = Image.fromarray(COLOURS[found])
+    colours.save(tmp_path / "colours.png")
+    Image.fromarray(found).save(tmp_path / "ids.png")
+    masks = labels.prepare(tmp_path / "ids.png")
+    assert masks.shape == (1, 19, 256, 256)
+    assert torch.equal(masks.sum(dim=1), torch.ones(1, 256, 256))
+    assert masks[0, 13].mean() == pytest.approx(0.3, abs=0.01)  # half of 60 of 100 columns
+    for other in (tmp_path / "colours.png", colours, Image.fromarray(found)):
+        assert torch.equal(labels.prepare(other), masks)
+
+
+def test_unknown_classes_are_listed(tmp_path):
+    with pytest.raises(UsageError, match="#0c0d0e"):
+        labels.prepare(Image.new("RGB", (8, 8), (12, 13, 14)))
+    with pytest.raises(UsageError, match="0 to 18, got 77"):
+        labels.prepare(Image.new("L", (8, 8), 77))
+
+
+# --- mixing --------------------------------------------------------------------------------------
+
+
+def test_doctests():
+    failed, tried = doctest.testmod(mixing)
+    assert (failed, tried > 0) == (0, True)
+
+
+def test_defaults_follow_from_what_is_given():
+    assert mixing.told(mixing.chosen(["sketch", "photo"])) == (
+        "photo=coarse+medium+fine,sketch=coarse+medium"
+    )
+    own = mixing.chosen(["text", "sketch"], "text=fine")
+    assert own["text"] == {"fine": 1.0}
+    assert own["sketch"] == {"coarse": 1.0, "medium": 1.0}
+    assert mixing.parse(mixing.told(own)) == own
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ("sketch", "mix: expected text=fine"),
+        ("sketsh=fine", "did you mean 'sketch'"),
+        ("sketch=corse", "did you mean 'coarse'"),
+        ("sketch=fine:2", "shares of 0 to 1, got '2'"),
+        ("sketch=fine:much", "shares of 0 to 1, got 'much'"),
+        ("photo=fine", "photo is not given; given is sketch, text"),
+    ],
+)
+def test_a_mix_that_cannot_be(mix, message):
+    with pytest.raises(UsageError, match=message):
+        mixing.chosen(["sketch", "text"], mix)
+
+
+def test_shares_are_of_their_groups_slots(generator, ws):
+    other = torch.zeros_like(ws)
+    mixed = control.weigh(generator, ws, other, {"coarse": 1.0, "medium": 0.25})
+    assert not mixed[:, :5].any()
+    assert torch.allclose(mixed[:, 5:9], 0.75 * ws[:, 5:9])
+    assert torch.equal(mixed[:, 9:], ws[:, 9:])
+
+
+# --- contents ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def contents(generator, encoder):
+    made = Contents(generator, Photos(generator))
+    made._encoder = encoder
+    return made
+
+
+def test_a_content_rules_its_layers(contents, ws):
+    content = contents.make({"sketch": a_sketch(), "label": None}, variety=0.0, text=True)
+    assert content.shares == mixing.defaults(["sketch", "text"])
+    mixed = contents.mixed(content, ws)
+    code = content.codes["sketch"]
+    assert torch.allclose(mixed[:, :9], code[:, :9].expand(2, -1, -1), atol=1e-5)
+    assert torch.equal(mixed[:, 9:], ws[:, 9:])
+    told = contents.told(content)
+    assert told["content"]["sketch"]["sha256"]
+    assert told["mix"] == "sketch=coarse+medium,text=coarse+medium+fine"
+
+
+def test_a_sketch_and_a_map_are_read_together_unless_they_rule_apart(contents):
+    given = {"sketch": a_sketch(), "label": Image.fromarray(a_map(64, 64))}
+    assert list(contents.make(given).codes) == ["sketch+label"]
+    apart = contents.make(given, mix="label=coarse,sketch=medium")
+    assert set(apart.codes) == {"sketch", "label"}
+
+
+def test_a_photo_lies_under_a_drawing(contents, ws):
+    style = torch.zeros(1, 16, 512)
+    given = {"sketch": a_sketch(), "photo": Image.new("RGB", (8, 8))}
+    content = contents.make(given, variety=0.0, invert=lambda photo: style)
+    mixed = contents.mixed(content, ws[:1])
+    assert not mixed[:, 9:].any()
+    assert torch.allclose(mixed[:, :9], content.codes["sketch"][:, :9], atol=1e-5)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def test_drawings_are_moved_torn_and_roughened_as_asked():
+    rng = np.random.default_rng(0)
+    lines = torch.ones(4, 1, 32, 32)
+    assert torch.equal(structure.moved(lines, rng, 0.0), lines)
+    assert torch.equal(structure.torn(lines, rng, 0.0), lines)
+    assert (structure.torn(lines, rng, 1.0).mean(dim=(1, 2, 3)) < 1).all()
+    planes = one_hot(torch.from_numpy(a_map(32, 32))[None].repeat_interleave(3, 0))
+    assert torch.equal(structure.moved(planes, rng, 1.0).sum(dim=1), torch.ones(3, 32, 32))
+    maps = np.random.default_rng(1).integers(0, 19, (3, 128, 128), dtype=np.uint8)
+    rough = structure.roughened(maps, rng, 1.0)
+    assert (rough != maps).any()
+    assert set(np.unique(rough)) <= set(range(19))
+    assert np.array_equal(structure.roughened(maps, rng, 0.0), maps)
+
+
+def test_sketches_come_from_their_seed_alone(generator, ws):
+    with torch.no_grad():
+        pixels = to_bytes(generator.preview(ws[:1]))[0]
+    parts = a_map(256, 256)
+    again = [structure.sketch_of(pixels, parts, seed) for seed in (1, 1, 2)]
+    assert np.array_equal(again[0], again[1])
+    assert not np.array_equal(again[0], again[2])
+
+
+def test_the_task_learns_and_its_file_loads(generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(structure, "HELD_DRAWN", 1)
+    options = StructureOptions(
+        drawn_batch=1, photo_batch=1, back=1, held_out=2, average=600, compiled=False
+    )
+    settings = Settings("structure", steps=2, out=str(tmp_path / "s.safetensors"), warmup=1)
+    ws = drawn_codes(generator, 3)
+    with torch.no_grad():
+        pixels = to_bytes(generator.preview(ws))
+    parser = native.load_parser(zoo.pull("parser-lite0"))
+    maps = parser.labels(torch.from_numpy(pixels) / 127.5 - 1).numpy()
+    drawings = np.stack([structure.sketch_of(p, m, 3) for p, m in zip(pixels, maps, strict=True)])
+    faces = Faces(ws, pixels, maps, drawings)
+    visual = VisualEncoder()
+    task = StructureTask(
+        generator, generator.preview, parser, visual, (faces, faces), options, settings
+    )
+    terms = task.step(0)
+    assert set(terms) == {"code", "photo code", "offsets", "parts", "grey"}
+    assert all(bool(value.isfinite()) for value in terms.values())
+    figures = run(task, settings, folder=tmp_path / "run")
+    assert 0 <= figures["label map: mean IoU of 11 classes"] <= 1
+    encoder = native.load_structure_encoder(tmp_path / "s.safetensors")
+    assert (encoder.slots, encoder.ruled) == (16, 9)
+    assert encoder.fill.any()
+
+
+def test_a_file_of_something_else_is_refused():
+    with pytest.raises(TediError, match="not a sketch and label encoder"):
+        native.load_structure_encoder(zoo.pull("parser-lite0"))
