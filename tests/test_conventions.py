@@ -10,12 +10,16 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny import TinyGenerator, text_encoder, toolkit
 
-from tedi import attributes, config, control, images, pipeline
+from tedi import attributes, config, control, images, mixing, pipeline
 from tedi.checkpoints import native
+from tedi.encoders.structure import StructureEncoder
 from tedi.encoders.text import ORDERED_GROUPS, Reading
 from tedi.errors import TediError, UsageError
+from tedi.faces import Alignment, paste_back
 from tedi.generators import mobilestylegan
 from tedi.generators.mobilestylegan import MobileStyleGAN, haar, inverse_haar
+from tedi.modalities import labels
+from tedi.modalities.sketch import prepare
 from tedi.training.loop import Settings
 
 PAGE = Path(__file__).parents[1] / "CONVENTIONS.md"
@@ -275,6 +279,54 @@ def test_pictures_say_synthetic(tmp_path, suffix):
     with Image.open(path) as picture:
         packet = picture.info["xmp"]
     assert said in (packet.encode() if isinstance(packet, str) else packet)
+
+
+def test_nothing_outside_is_touched():
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    quad = np.array([[90, 40], [70, 140], [170, 160], [190, 60]], dtype=float)  # it is turned
+    face = Image.new("RGB", (64, 64), "red")
+    done = paste_back(photo, face, Alignment.of(quad, photo))
+    changed = (np.asarray(done) != np.asarray(photo)).any(axis=2)
+    y, x = np.nonzero(changed)
+    assert len(y) > 2000
+    middle, axes = quad.mean(axis=0), np.stack([quad[3] - quad[0], quad[1] - quad[0]], axis=1)
+    place = np.linalg.solve(axes, (np.stack([x, y]) - middle[:, None]))
+    assert np.abs(place).max() <= 0.5
+
+
+def test_left_is_the_subjects():
+    assert labels.CLASSES[4:6] == ("left eye", "right eye")
+    assert (labels.CLASSES[0], labels.CLASSES[18]) == ("background", "clothes")
+    face = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    face[0, 1, 3] = 4  # the subject's left eye is on the right of the picture …
+    mirrored = labels.mirror(face)
+    assert mirrored[0, 1, 0] == 5  # … and its right eye, once it is mirrored, on the left
+
+
+def test_paper_is_one():
+    drawing = Image.new("L", (64, 64), "white")
+    drawing.paste(0, (30, 10, 34, 54))
+    sketch = prepare(drawing, size=64)
+    assert sketch.shape == (1, 1, 64, 64)
+    assert (sketch[0, 0, 0, 0], sketch[0, 0, 30, 32]) == (1, 0)
+
+
+# --- modalities ----------------------------------------------------------------------------------
+
+
+def test_later_ones_lie_on_top():
+    assert list(mixing.RULES) == ["photo", "sketch", "label", "text"]
+    assert list(mixing.chosen(["text", "label", "photo"])) == ["photo", "label", "text"]
+
+
+def test_colours_are_not_drawn(ws):
+    encoder = StructureEncoder().requires_grad_(False)
+    torch.nn.init.normal_(encoder.offset.weight)
+    drawn = encoder({"sketch": torch.zeros(2, 1, 256, 256)})
+    filled = encoder.filled(drawn, ws)
+    assert torch.equal(filled[:, 9:], ws[:, 9:])
+    assert not torch.equal(filled[:, :9], ws[:, :9])
 
 
 # --- text ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 >>> [photo] = model.photos.open("holiday.jpg")
 >>> ws = model.photos.invert(photo).ws[0]
 >>> older = model.edit(ws, "older")[0].picture
->>> model.photos.put_back(photo, older, before=ws).save("older.png")
+>>> model.photos.put_back(photo, older).save("older.png")
 """
 
 from collections.abc import Sequence
