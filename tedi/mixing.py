@@ -23,6 +23,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "text": GROUPS,
 }
 """Modality -> groups it rules by default, in the order they are mixed: later ones lie on top."""
+VARIETY = 0.7
+"""Default share of what a drawing leaves open that a seed may vary."""
 
 Shares = dict[str, dict[str, float]]
 """Modality -> group of slots -> its share there, 0 to 1."""

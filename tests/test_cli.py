@@ -452,12 +452,18 @@ def test_there_are_examples():
 # Examples that draw, or build on one another: tests of their own commands run them.
 ELSEWHERE = (
     "tedi edit ",
+    "tedi morph ",
+    "tedi mix ",
+    "tedi diffuse ",
+    "tedi run ",
     "tedi compare ",
     "tedi parse ",
     "tedi invert ",
     "tedi sketch ",
     "tedi evaluate edits --edits",
     "tedi evaluate inversion ",
+    "tedi evaluate sketch --photos",
+    "tedi evaluate label --photos",
     "tedi directions show ",
     "tedi directions fit ",
     "tedi layers --measure",

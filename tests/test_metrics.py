@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_drawings import mapped, sketched
 
 from tedi.attributes import COLUMNS, GROUPS, log_softmax
 from tedi.errors import TediError, UsageError
@@ -17,6 +18,7 @@ from tedi.losses.perceptual import distance
 from tedi.metrics import METRICS, Drawn, Edited, Inverted, Metric, Score, prompts, report
 from tedi.metrics.accuracy import AllNamedRight, AttributeAccuracy, agreement, seen
 from tedi.metrics.diversity import Diversity, spread
+from tedi.metrics.drawings import Mapped, Sketched
 from tedi.metrics.edits import OthersUnchanged, TargetReached
 from tedi.metrics.frechet import Frechet, frechet
 from tedi.metrics.retrieval import RPrecision, chances, r_precision
@@ -108,6 +110,8 @@ SAMPLES = {
     Drawn: crowd,
     Edited: functools.partial(edited, moved=True),
     Inverted: inverted,
+    Mapped: mapped,
+    Sketched: sketched,
 }
 
 

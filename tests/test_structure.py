@@ -1,17 +1,22 @@
 """Sketches and label maps to codes: the encoder, what rules which layers, and the training."""
 
 import doctest
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import tedi
 from tedi import control, mixing, zoo
 from tedi.checkpoints import native
+from tedi.cli import run as cli_run
 from tedi.encoders.structure import StructureEncoder, prepared
 from tedi.encoders.visual import VisualEncoder
 from tedi.errors import TediError, UsageError
+from tedi.images import read_provenance
 from tedi.modalities import labels, sketch
 from tedi.modalities.labels import COLOURS, one_hot
 from tedi.pipeline.content import Contents
@@ -245,3 +250,79 @@ def test_the_task_learns_and_its_file_loads(generator, tmp_path, monkeypatch):
 def test_a_file_of_something_else_is_refused():
     with pytest.raises(TediError, match="not a sketch and label encoder"):
         native.load_structure_encoder(zoo.pull("parser-lite0"))
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tedi_(capsys, encoder, tmp_path, monkeypatch):
+    """The command on the real networks, but for an encoder that has learned nothing."""
+    model = tedi.load()
+    model.contents._encoder = encoder
+    model.contents.photos.file = lambda name: tmp_path / name
+    for name in ("generate", "redo", "edit"):
+        monkeypatch.setattr(f"tedi.cli.{name}._load", lambda **_: model)
+    monkeypatch.chdir(tmp_path)
+    a_sketch(300).save("face.png")
+    Image.fromarray(a_map(64, 64)).save("map.png")
+
+    def call(*arguments):
+        status = cli_run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+
+    return call
+
+
+def test_a_sketch_and_words_make_a_picture_that_is_made_again_and_edited(tedi_):
+    made = ("generate", "a smiling woman", "--sketch", "face.png", "--seed", 3, "--preview")
+    assert tedi_(*made, "--out", "a.png")[0] == 0
+    record = read_provenance("a.png")
+    assert record["content"]["sketch"]["file"] == "face.png"
+    assert record["mix"] == "sketch=coarse+medium,text=coarse+medium+fine"
+    assert tedi_(*made[:2], *made[4:], "--out", "plain.png")[0] == 0
+    assert Path("plain.png").read_bytes() != Path("a.png").read_bytes()
+    status, out, err = tedi_("run", "a.png", "--out", "b.png")
+    assert (status, out) == (0, ["b.png"]), err
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    status, _, err = tedi_("edit", "a.png", "older", "--strength", 0, "--preview", "--out", "c.png")
+    assert status == 0, err
+    pair = [np.asarray(Image.open(name)) for name in ("a.png", "c.png")]
+    assert np.array_equal(*pair)  # nothing is left out of the face that is edited
+
+
+def test_words_alone_keep_out_of_what_a_mix_gives_to_others(tedi_):
+    for name, mix in {"all.png": "text=coarse+medium+fine", "none.png": "text="}.items():
+        made = ("generate", "--text", "red hair", "--label", "map.png", "--mix", mix, "--preview")
+        assert tedi_(*made, "--out", name)[0] == 0
+    assert tedi_("generate", "--label", "map.png", "--preview", "--out", "no.png")[0] == 0
+    pixels = {n: np.asarray(Image.open(f"{n}.png")) for n in ("all", "none", "no")}
+    assert np.array_equal(pixels["none"], pixels["no"])
+    assert not np.array_equal(pixels["all"], pixels["no"])
+
+
+def test_the_plan_tells_every_default(tedi_):
+    status, out, err = tedi_("generate", "--sketch", "face.png", "-n", 2, "--dry-run")
+    assert (status, out) == (0, ["face-seed0.png", "face-seed1.png"])
+    assert err == "mix: sketch=coarse+medium, variety 0.7\n"
+    _, out, _ = tedi_("generate", "red hair", "--label", "map.png", "--dry-run", "--json")
+    assert json.loads(out[0])["mix"] == "label=coarse+medium,text=coarse+medium+fine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sketch", "none.png"), "none.png: no such file"),
+        (("a man", "--mix", "sketch=fine"), "--mix: is for --sketch, --label and --photo"),
+        (("a man", "--text", "a woman", "--sketch", "face.png"), "--text: the prompt is given tw"),
+        (("--sketch", "face.png", "--mix", "label=fine"), "label is not given; given is sketch"),
+        ((), "give a prompt"),
+        (("--label", "face.png"), "0 to 18, got 255"),
+    ],
+)
+def test_what_cannot_be_given(tedi_, arguments, message):
+    status, out, err = tedi_("generate", *arguments)
+    assert (status, out) == (2, [])
+    assert message in err
+    assert err.count("\n") == 1

@@ -13,6 +13,10 @@ from tedi.errors import TediError
 COMMANDS = {
     "generate": ("tedi.cli.generate:generate", "Faces that fit a text, at 1024 px."),
     "edit": ("tedi.cli.edit:edit", "A face changed by texts, step by step."),
+    "morph": ("tedi.cli.morph:morph", "Faces between two faces."),
+    "mix": ("tedi.cli.mix:mix", "One face with some layers of others."),
+    "diffuse": ("tedi.cli.diffuse:diffuse", "The inner face of one grown into another."),
+    "run": ("tedi.cli.redo:redo", "Pictures made again from a recipe or a picture."),
     "invert": ("tedi.cli.invert:invert", "Codes of the faces in photos."),
     "parse": ("tedi.cli.parse:parse", "Which part of a face each pixel shows."),
     "sketch": ("tedi.cli.sketch:sketch", "A line drawing of a face."),

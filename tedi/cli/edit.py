@@ -1,9 +1,8 @@
 """`tedi edit`: a face and words in, the changed face out."""
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,12 +14,14 @@ from tedi.cli.faces import (
     Source,
     Step,
     apply,
-    begin,
+    check_files,
     check_weights,
     edit_record,
     read_face,
+    result_paths,
+    tell,
 )
-from tedi.cli.generate import _exists, _load
+from tedi.cli.generate import _load
 from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import (
     align_option,
@@ -30,10 +31,19 @@ from tedi.cli.options import (
     steps_option,
     which_option,
 )
-from tedi.cli.photos import PhotoSettings, begin_photo, open_photos, put_together
+from tedi.cli.photos import (
+    PhotoSettings,
+    crop_option,
+    detail_option,
+    open_photos,
+    put_together,
+    regions_of,
+    start_of,
+)
+from tedi.cli.recipes import check_recipe, placed_told, recipe_option, write_recipe
 from tedi.editing import EDITS
 from tedi.errors import UsageError
-from tedi.outputs import Exist, output_paths, slug
+from tedi.outputs import Exist
 from tedi.prompts import STRENGTH, clean
 
 if TYPE_CHECKING:
@@ -125,14 +135,8 @@ def _numbers(value: str) -> list[float]:
     metavar="NAMES",
     help="Parts of a photo's face that may change, as in hair,mouth.  [default: all]",
 )
-@click.option(
-    "--detail",
-    type=click.FloatRange(0, 1),
-    default=1.0,
-    show_default=True,
-    help="Share of a photo's own detail that is kept where the edit changes nothing.",
-)
-@click.option("--crop", is_flag=True, help="Write the aligned face of a photo, not all of it.")
+@detail_option
+@crop_option
 @click.option(
     "--onto",
     type=click.Path(path_type=Path),
@@ -149,6 +153,7 @@ def _numbers(value: str) -> list[float]:
 )
 @device_option
 @dtype_option
+@recipe_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the path.")
 @click.option("--dry-run", is_flag=True, help="Print how each TEXT is read; make nothing.")
 def edit(
@@ -175,6 +180,7 @@ def edit(
     anyway: bool,
     device: str,
     dtype: str,
+    recipe: Path | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -196,7 +202,7 @@ def edit(
     Paths go to stdout; progress, and words that change nothing, to stderr.
     """  # noqa: D301
     source = read_face(face, psi=psi, photo=photo)
-    settings = PhotoSettings(which, align, inversion, steps, _regions(region), detail, crop, onto)
+    settings = PhotoSettings(which, align, inversion, steps, regions_of(region), detail, crop, onto)
     asked = [clean(text) for text in texts]
     if not asked and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
@@ -209,15 +215,20 @@ def edit(
         anyway=anyway,
         settings=settings,
     )
-    path = _path(out, source, " ".join(asked) or ("undo" if undo else ""))
-    _check_files(path, save_code, overwrite=overwrite or dry_run)
+    name = " ".join(asked) or ("undo" if undo else "")
+    named = [(f"{source.name} {name}", name or source.name)]
+    [path] = result_paths(out, named, seed=source.seed, whose=str(source.file))
+    check_files(path, code=save_code, overwrite=overwrite or dry_run)
+    check_recipe(recipe, overwrite=overwrite or dry_run)
     model = _load(device=device, dtype=dtype, compiled=False)
     if dry_run:
         return explain(model.text, asked, as_json=as_json)
     listen = Listener(model.text, anyway=anyway)
     unheard = [phrase for text in asked for phrase in listen(text)]
-    record = plan.write(model, path, save_code, exist="overwrite" if overwrite else "error")
-    _tell(path, save_code, record, unheard, as_json=as_json)
+    exist: Exist = "overwrite" if overwrite else "error"
+    record = plan.write(model, path, save_code, exist=exist)
+    write_recipe(recipe, record, path, exist=exist)
+    tell(path, save_code, record, as_json=as_json, unheard=unheard)
 
 
 @dataclass(frozen=True)
@@ -258,14 +269,38 @@ class Plan:
         start = faces[0][0] if len(faces) == 1 else {"faces": [start for start, _ in faces]}
         record = edit_record(model, start, steps, preview=self.preview)
         if self.strip:
-            record["strip"] = ["before", *(label for label, _ in self.columns)]
+            record |= self._columns_told()
         picture = self._picture(model, photos, [made for _, made in faces])
+        if photos and not self.settings.onto:
+            record |= self._placed_told(model)
         if save_code:
             if len(faces) > 1:
                 raise UsageError("--save-code: of one face; choose it with --face K")
             codes.save(save_code, faces[0][1][-1][0], json.dumps(record), exist=exist)
         save(picture, path, record, exist=exist)
         return record
+
+    def _columns_told(self) -> dict[str, Any]:
+        """What a record says of a strip: labels, and the steps of each picture."""
+        chains = [self.source.steps, *((*self.kept, *new) for _, new in self.columns)]
+        return {
+            "strip": ["before", *(label for label, _ in self.columns)],
+            "columns": [[asdict(step) for step in steps] for steps in chains],
+        }
+
+    def _placed_told(self, model: "Toolkit") -> dict[str, Any]:
+        """What a record says of how the face was put back into its photo."""
+        from tedi.pipeline.photos import PARSER
+
+        s = self.settings
+        assert self.source.file is not None
+        placed = placed_told(
+            self.source.file, self.source.steps, s.regions, detail=s.detail, crop=s.crop
+        )
+        told: dict[str, Any] = {"placed": placed}
+        if s.regions:
+            told["photo_weights"] = {PARSER: model.photos.weights[PARSER]}
+        return told
 
     def _codes(
         self, model: "Toolkit", photo: "Photo | None"
@@ -285,10 +320,7 @@ class Plan:
             return known[steps]
 
         with torch.no_grad():
-            if photo and self.source.photo:
-                known[()], start = begin_photo(model, photo, self.settings)
-            else:
-                known[()], start = begin(model, self.source)
+            known[()], start = start_of(model, self.source, photo, self.settings)
             columns = [self.kept, *((*self.kept, *steps) for _, steps in self.columns)]
             return start, [after(steps) for steps in [self.source.steps, *columns]]
 
@@ -321,16 +353,6 @@ class Plan:
         return [put_together(model, photos, before, draw(column), settings) for column in wanted]
 
 
-def _regions(names: str | None) -> tuple[str, ...]:
-    """Names of regions, each one that there is."""
-    from tedi.modalities.labels import numbers
-
-    regions = tuple(name.strip() for name in names.split(",")) if names is not None else ()
-    for region in regions:
-        numbers(region)
-    return regions
-
-
 def _columns(
     texts: Sequence[str], strength: Strengths, method: str, *, strip: bool
 ) -> list[tuple[str, tuple[Step, ...]]]:
@@ -353,42 +375,3 @@ def _columns(
     steps = tuple(Step(t, n, method) for t, n in zip(texts, numbers, strict=True))
     chain = [(text, steps[: end + 1]) for end, text in enumerate(texts)]
     return chain if strip and chain else [(texts[-1] if texts else "after", steps)]
-
-
-def _path(out: str | None, source: Source, name: str) -> Path:
-    """Where the picture goes: names made here step over files that exist."""
-    text = out or ""
-    if source.seed is None and "{seed" in text:
-        raise UsageError(f"--out {text!r}: {source.file} has no seed; name it by {{prompt}}")
-    named = "{" in text or "}" in text or (Path(text).suffix and not text.endswith(os.sep))
-    if named and not os.path.isdir(text):
-        prompt = name or source.name
-        return next(output_paths(text, prompts=[prompt], seeds=[source.seed or 0]))
-    stem, number = Path(text, slug(f"{source.name} {name}")), 1
-    path = stem.with_name(f"{stem.name}.png")
-    while os.path.lexists(path):
-        number += 1
-        path = stem.with_name(f"{stem.name}-{number}.png")
-    return path
-
-
-def _check_files(path: Path, code: Path | None, *, overwrite: bool) -> None:
-    """Raises what writing would, before anything is loaded."""
-    if code and code.suffix.lower() != ".safetensors":
-        raise UsageError(f"--save-code: expected a .safetensors file, got {code}")
-    for file in (path, code):
-        if file and os.path.lexists(file) and not overwrite:
-            raise _exists(file)
-
-
-def _tell(
-    path: Path, code: Path | None, record: dict[str, Any], unheard: list[str], *, as_json: bool
-) -> None:
-    """Print paths, or the record without the code's numbers."""
-    if not as_json:
-        return click.echo("\n".join(map(str, filter(None, [path, code]))))
-    starts = record["start"].get("faces", [record["start"]])
-    brief = [{name: value for name, value in one.items() if name != "ws"} for one in starts]
-    start = brief[0] if len(brief) == 1 else {"faces": brief}
-    told = {"path": str(path), **record, "start": start, "unheard": unheard}
-    click.echo(json.dumps(told | ({"code": str(code)} if code else {})))

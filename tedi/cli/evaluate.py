@@ -39,6 +39,8 @@ EVALUATIONS = {
         "tedi.cli.evaluate_inversion:inversion",
         "Do codes draw the photos they are of, and can they be edited?",
     ),
+    "sketch": ("tedi.cli.evaluate_drawings:sketch", "Do pictures follow the lines of sketches?"),
+    "label": ("tedi.cli.evaluate_drawings:label", "Do pictures have the parts of label maps?"),
 }
 """What can be evaluated -> the command, and its line in the list."""
 

@@ -2,21 +2,24 @@
 
 A face is a start and the edits since. The start is all that its code is made of again: seed and
 psi, the prompt too where there was one, or the code itself. Records carry both, so that a picture
-can be edited further.
+can be edited further; also one that was made of several faces, whose start is the code they gave.
 """
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from tedi.cli.generate import _exists
 from tedi.cli.options import MAX_SEED
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
-from tedi.outputs import SUFFIXES
-from tedi.prompts import clean
+from tedi.outputs import SUFFIXES, output_paths, slug
+from tedi.prompts import STRENGTH, clean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,13 +121,14 @@ def _picture(path: Path) -> Source:
     start = record.get("start")
     if isinstance(start, dict) and "faces" in start:
         raise UsageError(f"{path}: several faces were edited; pass --photo to begin anew")
-    if "strip" in record or record.get("seeds") or record.get("command") == "directions show":
+    several = "strip" in record or "grid" in record or record.get("seeds")
+    if several or record.get("command") == "directions show":
         raise UsageError(f"{path}: shows several faces; give one's own picture or its seed")
     if record.get("command") == "edit" and "start" not in record:
         raise UsageError(f"{path}: its record does not say what code was edited; give a code file")
     try:
         weights = {str(name): str(sha) for name, sha in record["weights"].items()}
-        if record.get("command") == "edit":
+        if "start" in record:
             steps = tuple(_step(step) for step in record["edits"])
             return Source(path.stem, _start(record["start"]), steps, path, weights)
         return Source(path.stem, _start(record), (), path, weights)
@@ -138,15 +142,19 @@ def _start(told: Mapping[str, Any]) -> dict[str, Any]:
         texts = {name: str(told[name]) for name in ("photo", "sha256", "inversion", "ws")}
         return {**texts, "alignment": told["alignment"]}
     if "ws" in told:
-        return {name: str(told[name]) for name in ("code", "sha256", "ws")}
+        names = ("made", "ws") if "made" in told else ("code", "sha256", "ws")
+        return {name: str(told[name]) for name in names}
     seed = told["seed"]
     if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed!r}")
     start = {"seed": seed, "psi": _number(told, "psi", MAX_PSI)}
+    if "codes" in told:
+        start |= {name: told[name] for name in ("content", "mix", "variety", "codes")}
     if "prompt" not in told:
         return start
     strength, method = _number(told, "strength", MAX_STRENGTH), _method(told)
-    return {"prompt": clean(told["prompt"]), **start, "strength": strength, "method": method}
+    prompt = clean(told["prompt"]) if told["prompt"] or "codes" not in told else ""
+    return {"prompt": prompt, **start, "strength": strength, "method": method}
 
 
 def _step(told: Mapping[str, Any]) -> Step:
@@ -185,8 +193,9 @@ def check_weights(source: Source, model: "Toolkit") -> None:
 
 def begin(model: "Toolkit", source: Source) -> "tuple[Tensor, dict[str, Any]]":
     """Code (1, L, C) of a source before its steps, and the start for records."""
-    from tedi import control, zoo
+    from tedi import zoo
     from tedi.checkpoints import codes
+    from tedi.latents import pack
 
     slots, width = model.generator.slots, model.generator.width
     start = source.start
@@ -196,12 +205,15 @@ def begin(model: "Toolkit", source: Source) -> "tuple[Tensor, dict[str, Any]]":
         return ws[None].to(model.device), start
     if "ws" in start:
         return unpack(start["ws"], slots, width, source)[None].to(model.device), start
-    ws = control.style_codes(model.generator, [start["seed"]], psi=start["psi"])
-    if prompt := start.get("prompt"):
-        said = model.text.read([prompt])
-        way = model.way(start["method"])
-        ws = way(ws, [prompt], said, strength=start["strength"], new=True)
-    return ws, start
+    content = model.contents.restored(start) if "codes" in start else None
+    return model.begun(
+        start.get("prompt", ""),
+        start["seed"],
+        content=content,
+        psi=start["psi"],
+        strength=start.get("strength", STRENGTH),
+        method=start.get("method", "default"),
+    ), start
 
 
 def apply(model: "Toolkit", ws: "Tensor", step: Step, *, anyway: bool) -> "Tensor":
@@ -222,31 +234,18 @@ def apply(model: "Toolkit", ws: "Tensor", step: Step, *, anyway: bool) -> "Tenso
     return way(ws, [step.text], said, strength=step.strength, new=False)
 
 
-def pack(ws: "Tensor") -> str:
-    """A code (L, C) as text: base64 of little-endian float32, one slot where all are alike."""
-    rows = ws[:1] if bool((ws == ws[:1]).all()) else ws
-    return base64.b64encode(rows.cpu().numpy().astype("<f4").tobytes()).decode()
-
-
 def unpack(text: str, slots: int, width: int, source: Source) -> "Tensor":
-    """The code (L, C) of `pack`.
+    """The code (L, C) of `tedi.latents.pack` in the record of a source.
 
     Raises:
         TediError: the text is no code of these sizes.
     """
-    import numpy as np
-    import torch
+    from tedi import latents
 
     try:
-        numbers = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype("float32")
-        ws = torch.from_numpy(numbers).view(-1, width).expand(slots, width).clone()
-    except (binascii.Error, ValueError, RuntimeError) as error:
-        raise TediError(
-            f"{source.file}: the code in its record is not ({slots}, {width})"
-        ) from error
-    if not ws.isfinite().all():
-        raise TediError(f"{source.file}: the code in its record is not finite")
-    return ws
+        return latents.unpack(text, slots, width)
+    except UsageError as error:
+        raise TediError(f"{source.file}: its record holds no code ({error})") from error
 
 
 def edit_record(
@@ -262,3 +261,70 @@ def edit_record(
         "edits": [asdict(step) for step in steps],
         **{name: made[name] for name in ("preview", "dtype", "version", "weights")},
     }
+
+
+def brief(start: Mapping[str, Any]) -> dict[str, Any]:
+    """A start without the page of digits that a code is."""
+    return {name: value for name, value in start.items() if name not in ("ws", "codes")}
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def result_paths(
+    out: str | None, names: Sequence[tuple[str, str]], *, seed: int | None = None, whose: str
+) -> list[Path]:
+    """Where pictures go: names made here step over files that exist.
+
+    Args:
+        out: a file, a folder, a pattern, or None for the current folder.
+        names: a file's name and the {prompt} of a pattern, for each picture.
+        seed: the {seed} of a pattern; None where there is none.
+        whose: what has no seed, for the message.
+
+    Raises:
+        UsageError: a pattern with {seed} where there is none, or one file for several pictures.
+    """
+    text = out or ""
+    if seed is None and "{seed" in text:
+        raise UsageError(f"--out {text!r}: {whose} has no seed; name it by {{prompt}}")
+    pattern = "{" in text or "}" in text
+    if (pattern or (Path(text).suffix and not text.endswith(os.sep))) and not os.path.isdir(text):
+        if len(names) > 1 and not pattern:
+            raise UsageError(f"--out {text!r}: {len(names)} pictures need a folder or {{index}}")
+        return list(output_paths(text, prompts=[name for _, name in names], seeds=[seed or 0]))
+    return list(_free_paths(Path(text), [stem for stem, _ in names]))
+
+
+def _free_paths(folder: Path, stems: Sequence[str]) -> Iterator[Path]:
+    taken: set[Path] = set()
+    for stem in stems:
+        first, number = folder / f"{slug(stem)}.png", 1
+        path = first
+        while path in taken or os.path.lexists(path):
+            number += 1
+            path = first.with_name(f"{first.stem}-{number}.png")
+        taken.add(path)
+        yield path
+
+
+def check_files(*paths: Path | None, code: Path | None = None, overwrite: bool) -> None:
+    """Raises what writing pictures and a code would, before anything is loaded."""
+    if code and code.suffix.lower() != ".safetensors":
+        raise UsageError(f"--save-code: expected a .safetensors file, got {code}")
+    for file in (*paths, code):
+        if file and os.path.lexists(file) and not overwrite:
+            raise _exists(file)
+
+
+def tell(
+    path: Path, code: Path | None, record: Mapping[str, Any], *, as_json: bool, **more: Any
+) -> None:
+    """Print paths, or the record without the code's numbers."""
+    if not as_json:
+        return click.echo("\n".join(map(str, filter(None, [path, code]))))
+    told = {"path": str(path), **record, **more}
+    if start := record.get("start"):
+        several = {"faces": [brief(one) for one in start["faces"]]} if "faces" in start else None
+        told["start"] = several or brief(start)
+    click.echo(json.dumps(told | ({"code": str(code)} if code else {})))

@@ -4,19 +4,24 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi import recipe as recipes
+from tedi.cli.given import Given, given_options
 from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import MAX_SEED, Bars, Seeds, batch_size_option, device_option, dtype_option
+from tedi.cli.recipes import CONTENT, DRAWING, Generate, check_recipe, recipe_option, seeds_told
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, output_paths
 from tedi.prompts import STRENGTH, clean
+from tedi.recipe import Tell
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +33,8 @@ MAX_CELLS = 2000
 
 @click.command()
 @click.argument("text", required=False)
+@click.option("--text", "words", metavar="TEXT", help="The prompt, if it is no argument.")
+@given_options
 @click.option(
     "-n", "count", type=click.IntRange(1, MAX_SEED + 1), help="Pictures a prompt.  [default: 1]"
 )
@@ -74,6 +81,7 @@ MAX_CELLS = 2000
 @device_option
 @dtype_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
+@recipe_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line a picture, not its path.")
 @click.option("--dry-run", is_flag=True, help="Print what would be made; make nothing.")
 @click.option(
@@ -81,6 +89,12 @@ MAX_CELLS = 2000
 )
 def generate(
     text: str | None,
+    words: str | None,
+    sketch: Path | None,
+    label: Path | None,
+    photo: Path | None,
+    mix: str | None,
+    variety: float | None,
     count: int | None,
     seeds: Sequence[int] | None,
     psi: float,
@@ -96,33 +110,60 @@ def generate(
     device: str,
     dtype: str,
     compiled: bool,
+    recipe: Path | None,
     as_json: bool,
     dry_run: bool,
     explained: bool,
 ) -> None:
-    """Faces that fit TEXT, at 1024 px.
+    """Faces that fit TEXT, a sketch, a label map or a photo, at 1024 px.
 
     \b
     tedi generate "a smiling woman with bangs"
     tedi generate "a child in a hat" -n 8 --grid --out child.png
     tedi generate "an old man" --seed 40-47 --out "men/{seed:03d}.jpg"
     tedi generate --prompts prompts.txt --seed 0-3 --out faces/
+    tedi generate "a redhead" -n 4 --recipe redheads.yaml
+    tedi generate "a smiling woman" --sketch face.png -n 4
+    tedi generate --label map.png --text "red hair" --mix text=fine
 
     Paths go to stdout; progress, and words that cannot be drawn, to stderr.
     """  # noqa: D301
-    texts, chosen = _texts(text, prompts), _seeds(seeds, count)
+    given = Given(sketch, label, photo, mix, variety)
+    given.check()
+    lines, chosen = _texts(_one(text, words), prompts, given), _seeds(seeds, count)
+    texts = list(lines.values())
     drawing = {"psi": psi, "strength": strength, "method": method}
     drawing |= {"preview": preview, "batch_size": batch_size, "anyway": anyway}
-    run = Run(texts, chosen, drawing, overwrite=overwrite, as_json=as_json, resume=bool(prompts))
+    run = Run(
+        texts,
+        chosen,
+        drawing,
+        overwrite=overwrite,
+        as_json=as_json,
+        resume=bool(prompts),
+        compiled=compiled,
+        given=given,
+    )
     out = _out(out, prompts=prompts, grid=grid)
+    check_recipe(recipe, overwrite=overwrite or bool(prompts))  # a run that goes on has written it
     # Names are checked before anything is loaded; a grid is one picture.
-    paths = output_paths(out, prompts=texts[:1] if grid else texts, seeds=run.named_seeds(grid))
+    names = [text or given.name for text in texts]
+    paths = output_paths(out, prompts=names[:1] if grid else names, seeds=run.named_seeds(grid))
+    first = next(paths)
+    paths = chain([first], paths)
     if dry_run:
         return run.show(paths)
     model = _load(device=device, dtype=dtype, compiled=compiled)
     if explained:
         return explain(model.text, texts, as_json=as_json)
-    return run.write_sheet(model, next(paths)) if grid else run.write(model, paths)
+    if content := given.load(model, text=any(texts)):
+        drawing["content"] = content
+    if prompts and not anyway:
+        _check_understood(model, lines, prompts)
+    run.write_sheet(model, first) if grid else run.write(model, paths)
+    if recipe:
+        told = run.recipe(model, grid=grid, device=device, suffix=first.suffix.lower())
+        recipes.write(told, recipe, exist=run.exist)
 
 
 @dataclass(frozen=True)
@@ -135,6 +176,9 @@ class Run:
     overwrite: bool
     as_json: bool
     resume: bool  # skip pictures that are there and were made just so
+    compiled: bool = False  # the model draws through torch.compile
+    tell: Tell | None = None  # told of each picture; by default it is printed
+    given: Given = field(default_factory=Given)  # beside words
 
     @property
     def total(self) -> int:
@@ -161,9 +205,12 @@ class Run:
         return ((text, seed) for text in self.texts for seed in self.seeds)
 
     def show(self, paths: Iterator[Path]) -> None:
-        """Print what would be written."""
+        """Print what would be written, and how what is given is mixed."""
+        more = self.given.told(text=any(self.texts))
+        if more and not self.as_json:
+            click.echo(f"mix: {more['mix']}, variety {more['variety']:g}", err=True)
         for (prompt, seed), path in zip(self.pairs(), paths, strict=False):
-            plan = {"path": str(path), "prompt": prompt, "seed": seed, **self.drawing}
+            plan = {"path": str(path), "prompt": prompt, "seed": seed, **more, **self.drawing}
             click.echo(json.dumps(plan) if self.as_json else path)
 
     def write(self, model: "Toolkit", paths: Iterator[Path]) -> None:
@@ -172,6 +219,7 @@ class Run:
         with _bar(self.total) as bar:
             for face in model.stream(self._missing(model, paths, waiting, bar), **self.drawing):
                 path, unheard = waiting.popleft()
+                face = replace(face, record=self._record(face.record))
                 face.save(path, exist=self.exist)
                 self._tell(path, face.record, unheard)
                 bar.update()
@@ -191,7 +239,7 @@ class Run:
             if path.exists() and not self.overwrite:
                 if not self.resume:
                     raise _exists(path)
-                record = model.record_of(prompt, seed, **self.drawing)
+                record = self._record(model.record_of(prompt, seed, **self.drawing))
                 if read_provenance(path) != record:
                     way = "--overwrite or another --out"
                     raise TediError(f"{path}: exists and is another picture; pass {way}")
@@ -215,15 +263,38 @@ class Run:
         with _bar(self.total) as bar:
             for face in model.stream(self.pairs(), **self.drawing):
                 pictures.append(face.picture.resize((cell, cell), reducing_gap=3.0))
-                record = record or face.record
+                record = record or self._record(face.record)
                 bar.update()
         rows, labels = _rows(pictures, self.texts, self.seeds)
         sheet = contact_sheet(rows, labels=labels, cell=cell)
         record |= {"prompt": "; ".join(self.texts), "seed": None, "seeds": list(self.seeds)}
+        record |= {"prompts": list(self.texts), "grid": True}
         save(sheet, path, record, exist=self.exist)
         self._tell(path, record, unheard)
 
+    def recipe(self, model: "Toolkit", *, grid: bool, device: str, suffix: str) -> Generate:
+        """How to make all of it again."""
+        made = model.record_of(self.texts[0], self.seeds[0], **self.drawing)
+        return Generate(
+            command="generate",
+            prompts=tuple(self.texts),
+            seeds=seeds_told(self.seeds),
+            grid=grid,
+            **{name: self.drawing[name] for name in DRAWING},
+            **{name: made[name] for name in CONTENT if name in made},
+            compiled=self.compiled,
+            **{name: made[name] for name in ("dtype", "version", "weights")},
+            device=device,
+            suffix=suffix,
+        )
+
+    def _record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """What a picture's record tells, and whether compiled code drew it, whose bits differ."""
+        return {**record, "compiled": True} if self.compiled else record
+
     def _tell(self, path: Path, record: dict[str, Any], unheard: list[str]) -> None:
+        if self.tell:
+            return self.tell(path, record, unheard)
         told = {"path": str(path), **record, "unheard": unheard}
         click.echo(json.dumps(told) if self.as_json else path)
 
@@ -241,26 +312,54 @@ def _rows(
     return rows, list(texts) if len(texts) > 1 else [texts[0], *[""] * (len(rows) - 1)]
 
 
-def _texts(text: str | None, prompts: Path | None) -> list[str]:
-    """The prompts, each checked before anything is loaded or made."""
+def _one(text: str | None, words: str | None) -> str | None:
+    """The prompt, given in either of two ways.
+
+    Raises:
+        UsageError: in both.
+    """
+    if text is not None and words is not None:
+        raise UsageError("--text: the prompt is given twice; leave one out")
+    return words if text is None else text
+
+
+def _texts(text: str | None, prompts: Path | None, given: Given) -> dict[int, str]:
+    """The prompts by line of their file, each checked before anything is loaded or made."""
+    if text is None and prompts is None and given.files:
+        return {1: ""}
     if (text is None) == (prompts is None):
         raise UsageError('give a prompt, as in: tedi generate "a smiling woman", or --prompts FILE')
     if prompts is None:
-        return [clean(str(text))]
+        return {1: clean(str(text))}
     try:
         lines = prompts.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TediError(f"--prompts: {prompts} cannot be read as UTF-8 text ({error})") from error
-    texts = []
+    texts = {}
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith("#"):
             try:
-                texts.append(clean(line))
+                texts[number] = clean(line)
             except UsageError as error:
                 raise UsageError(f"{prompts}, line {number}: {error}") from error
     if not texts:
         raise UsageError(f"--prompts: {prompts} holds no prompt")
     return texts
+
+
+def _check_understood(model: "Toolkit", lines: Mapping[int, str], prompts: Path) -> None:
+    """Raises a UsageError that names the first line of which nothing can be drawn."""
+    from tedi.pipeline import says_something
+
+    understood: dict[str, bool] = {}
+    for number, text in lines.items():
+        if text not in understood:
+            understood[text] = says_something(model.text.read([text]))
+        if not understood[text]:
+            raise UsageError(
+                f"{prompts}, line {number}: nothing of {text!r} is about a face that can be drawn; "
+                "name what it shows, such as age, hair or smile, or pass --anyway"
+            )
 
 
 def _seeds(seeds: Sequence[int] | None, count: int | None) -> Sequence[int]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedi.cli.faces import Source, pack
+import click
+
+from tedi.cli.faces import Source, begin
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +16,18 @@ if TYPE_CHECKING:
 
     from tedi.pipeline import Toolkit
     from tedi.pipeline.photos import Photo
+
+
+detail_option = click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of a photo's own detail that is kept where the edit changes nothing.",
+)
+crop_option = click.option(
+    "--crop", is_flag=True, help="Write the aligned face of a photo, not all of it."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,20 @@ class PhotoSettings:
     detail: float = 1.0
     crop: bool = False
     onto: Path | None = None
+
+
+def regions_of(names: str | None) -> tuple[str, ...]:
+    """Names of regions, each one that there is.
+
+    Raises:
+        UsageError: one that there is not.
+    """
+    from tedi.modalities.labels import numbers
+
+    regions = tuple(name.strip() for name in names.split(",")) if names is not None else ()
+    for region in regions:
+        numbers(region)
+    return regions
 
 
 def open_photos(model: "Toolkit", source: Source, settings: PhotoSettings) -> "list[Photo]":
@@ -74,6 +102,8 @@ def _onto(source: Source, photo: Path) -> "Photo":
 
 def _placed(file: Path, place: Mapping[str, Any] | None) -> "Photo":
     """The face at a known place of a picture."""
+    from PIL import Image
+
     from tedi import images
     from tedi.faces import Alignment, align
     from tedi.pipeline.photos import SIZE, Photo
@@ -81,7 +111,7 @@ def _placed(file: Path, place: Mapping[str, Any] | None) -> "Photo":
     picture = images.load(file)
     alignment = Alignment.from_dict(place) if place else None
     if alignment is None or alignment.size != picture.size:  # it is the aligned face alone
-        crop = picture.resize((SIZE, SIZE))
+        crop = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
         return Photo(file.name, picture, crop, None)
     crop = align(picture, alignment.quad, size=SIZE)
     return Photo(file.name, picture, crop, alignment)
@@ -91,12 +121,23 @@ def begin_photo(
     model: "Toolkit", photo: "Photo", settings: PhotoSettings, on_step: Any = None
 ) -> "tuple[Tensor, dict[str, Any]]":
     """Code (1, L, C) of a face in a photo, and the start for records."""
+    from tedi.latents import pack
+
     inversion = model.photos.invert(
         photo, method=settings.inversion, options=options_of(settings), on_step=on_step
     )
     place = photo.alignment.to_dict() if photo.alignment else None
     told = {"photo": photo.name, "sha256": photo.sha256, "inversion": settings.inversion}
     return inversion.ws, {**told, "alignment": place, "ws": pack(inversion.ws[0])}
+
+
+def start_of(
+    model: "Toolkit", source: Source, photo: "Photo | None", settings: PhotoSettings
+) -> "tuple[Tensor, dict[str, Any]]":
+    """Code (1, L, C) of a source before its steps, by inversion if it is a photo, and its start."""
+    if photo and source.photo:
+        return begin_photo(model, photo, settings)
+    return begin(model, source)
 
 
 def options_of(settings: PhotoSettings) -> Any:

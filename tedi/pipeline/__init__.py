@@ -31,6 +31,7 @@ from tedi.editing.text import Way
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
+from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
 from tedi.pipeline.content import Content, Contents, Source
 from tedi.pipeline.photos import Photos
@@ -41,8 +42,6 @@ log = logging.getLogger(__name__)
 GENERATOR = "mobilestylegan-ffhq"
 PREVIEW = "mobilestylegan-ffhq-preview"
 TEXT = "text-minilm-l6"
-VARIETY = 0.7
-"""Default share of what a drawing leaves open that a seed may vary."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -190,12 +189,9 @@ class Toolkit:
             said = self._read(texts, said, anyway=anyway)
             rows = []
             for prompt, seed in batch:  # one by one: a code does not depend on its neighbours
-                ws = control.style_codes(self.generator, [seed], psi=psi)
-                if content is not None:
-                    ws = self.contents.mixed(content, ws)
+                ws = self._style(seed, psi, content)
                 if prompt in said:
-                    moved = way(ws, [prompt], said[prompt], strength=strength, new=True)
-                    ws = moved if content is None else self._weighed(ws, moved, content)
+                    ws = self._told(ws, prompt, said[prompt], content, way, strength)
                 rows.append(ws)
             codes = torch.cat(rows)
             for (prompt, seed), ws, picture in zip(
@@ -212,9 +208,44 @@ class Toolkit:
                 )
                 yield Face(picture, ws, record)
 
-    def _weighed(self, ws: Tensor, moved: Tensor, content: Content) -> Tensor:
-        """Codes (1, L, C) of which text rules the share that the content leaves it."""
-        return control.weigh(self.generator, ws, moved, content.shares["text"])
+    @torch.no_grad()
+    def begun(
+        self,
+        prompt: str,
+        seed: int,
+        *,
+        content: Content | None = None,
+        psi: float = 0.7,
+        strength: float = STRENGTH,
+        method: str = "default",
+    ) -> Tensor:
+        """Code (1, L, C) of the face that `generate` draws of these; "" for no prompt."""
+        ws = self._style(seed, psi, content)
+        if not prompt:
+            return ws
+        said = self.text.read([prompt])
+        return self._told(ws, prompt, said, content, self.way(method), strength)
+
+    def _style(self, seed: int, psi: float, content: Content | None) -> Tensor:
+        """Code (1, L, C) of a seed, ruled by the content."""
+        ws = control.style_codes(self.generator, [seed], psi=psi)
+        return ws if content is None else self.contents.mixed(content, ws)
+
+    def _told(
+        self,
+        ws: Tensor,
+        prompt: str,
+        said: Reading,
+        content: Content | None,
+        way: Way,
+        strength: float,
+    ) -> Tensor:
+        """Code (1, L, C) moved by a prompt, in the layers that the content leaves it."""
+        moved = way(ws, [prompt], said, strength=strength, new=True)
+        if content is None:
+            return moved
+        everywhere = dict.fromkeys(GROUPS, 1.0)
+        return control.weigh(self.generator, ws, moved, content.shares.get("text", everywhere))
 
     @torch.no_grad()
     def edit(

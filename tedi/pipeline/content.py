@@ -21,6 +21,7 @@ from tedi import latents, mixing, zoo
 from tedi.checkpoints import native
 from tedi.control import weigh
 from tedi.encoders.structure import StructureEncoder
+from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.modalities import labels, sketch
 from tedi.pipeline.photos import Photos
@@ -123,7 +124,6 @@ class Contents:
             ws = weigh(self.generator, ws, code.expand_as(ws), shares)
         return ws
 
-
     def told(self, content: Content) -> dict[str, Any]:
         """What a record says of a content: from it and a seed, the same code is made again."""
         codes = {name: latents.pack(code[0]) for name, code in content.codes.items()}
@@ -133,6 +133,23 @@ class Contents:
             "variety": content.variety,
             "codes": codes,
         }
+
+    def restored(self, told: Mapping[str, Any]) -> Content:
+        """The content that `told` tells of.
+
+        Raises:
+            UsageError: it tells of no content.
+        """
+        codes = {}
+        for name, text in told["codes"].items():
+            if not set(name.split("+")) <= set(mixing.RULES):
+                raise UsageError(f"codes: expected {', '.join(mixing.RULES)}, got {name!r}")
+            ws = latents.unpack(text, self.generator.slots, self.generator.width)
+            codes[name] = ws[None].to(self.generator.w_avg)
+        shares = mixing.parse(told["mix"])
+        if missing := [name for name in codes if name.partition("+")[0] not in shares]:
+            raise UsageError(f"mix: says nothing of {missing[0]}")
+        return Content(codes, shares, float(told["variety"]), told.get("content", {}))
 
 
 STEMS = {"sketch": "sketch", "label": "labels"}

@@ -1,0 +1,118 @@
+"""What is given beside words on the command line: files of drawings and photos, and their mix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tedi import mixing
+from tedi.errors import TediError, UsageError
+from tedi.mixing import VARIETY
+from tedi.outputs import slug
+
+if TYPE_CHECKING:
+    from tedi.pipeline import Toolkit
+    from tedi.pipeline.content import Content
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def given_options(command: Command) -> Command:
+    """The options of `Given`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+OPTIONS = (
+    click.option(
+        "--sketch",
+        type=click.Path(path_type=Path),
+        help="A line drawing of a face: it rules where things are.",
+    ),
+    click.option(
+        "--label",
+        type=click.Path(path_type=Path),
+        help="A label map, as tedi parse writes them: class numbers or their colours.",
+    ),
+    click.option(
+        "--photo",
+        type=click.Path(path_type=Path),
+        help="A photo: the face begins as its largest one, not as a seed's.",
+    ),
+    click.option(
+        "--mix",
+        metavar="SHARES",
+        help="Who rules which layers, such as text=fine,sketch=coarse+medium:0.5; --dry-run shows "
+        "the defaults.",
+    ),
+    click.option(
+        "--variety",
+        type=click.FloatRange(0, 1),
+        help="How much a seed varies what a drawing leaves open: 0 not at all, 1 as faces vary."
+        f"  [default: {VARIETY:g}]",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Files beside words.
+
+    Attributes:
+        sketch: a drawing; None where there is none, as with the others.
+        label: a label map.
+        photo: of a face.
+        mix: shares that differ from the defaults.
+        variety: how much a seed varies what drawings leave open; None for the default.
+    """
+
+    sketch: Path | None = None
+    label: Path | None = None
+    photo: Path | None = None
+    mix: str | None = None
+    variety: float | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Modality -> file of those that are given."""
+        found = {"sketch": self.sketch, "label": self.label, "photo": self.photo}
+        return {name: path for name, path in found.items() if path is not None}
+
+    @property
+    def name(self) -> str:
+        """What pictures are called that no words name."""
+        return " ".join(slug(path.stem) for path in self.files.values())
+
+    def check(self) -> None:
+        """Raises what can be known before anything is loaded.
+
+        Raises:
+            UsageError: settings of files that are not given, or a mix that cannot be.
+            TediError: a file that is not there.
+        """
+        for name, value in (("mix", self.mix), ("variety", self.variety)):
+            if value is not None and not self.files:
+                raise UsageError(f"--{name}: is for --sketch, --label and --photo; give one")
+        for path in self.files.values():
+            if not path.is_file():
+                raise TediError(f"{path}: no such file")
+        mixing.chosen([*self.files, "text"], self.mix)
+
+    def told(self, *, text: bool) -> dict[str, Any]:
+        """The plan, for --dry-run: files, and every default."""
+        if not self.files:
+            return {}
+        shares = mixing.chosen([*self.files, *(["text"] if text else [])], self.mix)
+        files = {name: str(path) for name, path in self.files.items()}
+        variety = VARIETY if self.variety is None else self.variety
+        return {**files, "mix": mixing.told(shares), "variety": variety}
+
+    def load(self, model: "Toolkit", *, text: bool) -> "Content | None":
+        """The content; None if nothing is given beside words."""
+        if not self.files:
+            return None
+        variety = VARIETY if self.variety is None else self.variety
+        return model.content(**self.files, mix=self.mix, variety=variety, text=text)
