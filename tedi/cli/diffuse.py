@@ -1,0 +1,215 @@
+"""`tedi diffuse`: the inner face of one picture, grown into another."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tedi.cli.combine import (
+    Output,
+    code_option,
+    each_of,
+    face_of,
+    faces_options,
+    read_faces,
+    result_options,
+    show_plan,
+    told_of,
+)
+from tedi.cli.faces import Source, check_files, check_weights, result_paths
+from tedi.cli.generate import _load
+from tedi.cli.invert import _steps_bar
+from tedi.cli.options import steps_option
+from tedi.cli.photos import (
+    PhotoSettings,
+    crop_option,
+    detail_option,
+    open_photos,
+    put_together,
+    regions_of,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from tedi.inversion import Inversion
+    from tedi.pipeline import Toolkit
+    from tedi.pipeline.photos import Photo
+
+INNER = "inner"
+HEAD = ("face", "ears", "hair", "hat", "neck")  # what is put back: backgrounds go their own way
+SQUARE, CENTRE = 110, (125, 145)  # side, column and row, of 256 px: in-domain inversion's
+
+
+@click.command()
+@click.argument("target")
+@click.argument("context")
+@click.option(
+    "--region",
+    default=INNER,
+    show_default=True,
+    metavar="NAMES",
+    help="Parts of TARGET that are taken, as in eyes,nose; inner is the square from brows to "
+    "mouth.",
+)
+@steps_option
+@detail_option
+@crop_option
+@click.option(
+    "--out",
+    help="A file, a folder, or a pattern with {prompt}.  [default: TARGET-in-CONTEXT.png here]",
+)
+@code_option
+@faces_options
+@result_options
+def diffuse(
+    target: str,
+    context: str,
+    region: str,
+    steps: int | None,
+    detail: float,
+    crop: bool,
+    out: str | None,
+    save_code: Path | None,
+    psi: float | None,
+    which: tuple[str | int, ...],
+    align: bool,
+    photo: bool,
+    preview: bool,
+    overwrite: bool,
+    anyway: bool,
+    device: str,
+    dtype: str,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """TARGET's inner face in CONTEXT's hair, pose and light.
+
+    Semantic diffusion: the region is pasted, and a code sought that draws it as
+    TARGET has it; the rest of the face follows. Faces are what `tedi edit` takes:
+    photos, seeds, pictures that tedi made, or files with a code. In a photo as
+    CONTEXT the face is put back where it was.
+
+    \b
+    tedi diffuse 3 7
+    tedi diffuse 3 7 --region eyes,brows --out eyes.png
+    tedi diffuse me.jpg film.jpg --steps 100 --out us.png
+    tedi edit us.png "smiling"
+
+    Paths go to stdout; progress to stderr.
+    """  # noqa: D301
+    sources = read_faces([target, context], psi=psi, photo=photo)
+    regions = () if region == INNER else regions_of(region)
+    wanted = PhotoSettings(align=align, detail=detail, crop=crop)
+    settings = each_of(wanted, which, len(sources))
+    name = f"{sources[0].name} in {sources[1].name}"
+    [path] = result_paths(out, [(name, name)], whose="a diffusion")
+    check_files(path, code=save_code, overwrite=overwrite or dry_run)
+    if dry_run:
+        return show_plan([path], as_json=as_json)
+    model = _load(device=device, dtype=dtype, compiled=False)
+    if not anyway:
+        for source in sources:
+            check_weights(source, model)
+    taken = look(model, sources[0], settings[0])
+    around = look(model, sources[1], settings[1], code=True)
+    options = _options(steps)
+    inversion = _diffused(model, taken.photo, around.photo, regions, options)
+    picture, start = _put(model, inversion.ws, around, settings[1], preview=preview)
+    output = Output("diffuse", [taken.told, around.told], preview, overwrite, as_json)
+    told = {"region": [*regions] or [INNER], "settings": asdict(options), "detail": detail}
+    told |= {"crop": crop, "steps": inversion.extras["steps"]}
+    output.face(model, inversion.ws[0], path, picture=picture, start=start, code=save_code, **told)
+
+
+def _options(steps: int | None) -> Any:
+    """Settings of the optimisation; without its domain term, which diffusion leaves out."""
+    from tedi.inversion.optimize import InDomain
+
+    options = replace(InDomain.defaults, domain=0.0)
+    return options if steps is None else replace(options, steps=steps)
+
+
+class Look(NamedTuple):
+    """What a source shows.
+
+    Attributes:
+        photo: its face as a picture.
+        placed: whether it lies in a photo, into which a changed one belongs.
+        told: what records say of it.
+        ws: its code (1, L, C); None where it was not asked for and is not needed.
+    """
+
+    photo: "Photo"
+    placed: bool
+    told: dict[str, Any]
+    ws: "Tensor | None"
+
+
+def look(model: "Toolkit", source: Source, settings: PhotoSettings, *, code: bool = False) -> Look:
+    """The one face that a source shows, as a picture; with its code, if that is asked for."""
+    from tedi.pipeline.photos import Photo
+
+    photos = open_photos(model, source, settings)
+    if photos and not code:
+        [photo] = photos
+        place = photo.alignment.to_dict() if photo.alignment else None
+        start = {"photo": photo.name, "alignment": place} if source.photo else source.start
+        return Look(photo, True, told_of(source, start), None)
+    known = face_of(model, source, settings, photo=photos[0] if photos else None)
+    if photos:
+        return Look(photos[0], True, known.told, known.ws)
+    picture = model.pictures(known.ws)[0]
+    return Look(Photo(source.name, picture, picture, None), False, known.told, known.ws)
+
+
+def _diffused(
+    model: "Toolkit", target: "Photo", context: "Photo", regions: Sequence[str], options: Any
+) -> "Inversion":
+    """The code that shows the target's region in faces near the context."""
+    import torch
+
+    from tedi.inversion.diffusion import diffuse
+    from tedi.inversion.optimize import InDomain
+
+    photos = model.photos
+    inverter = InDomain(
+        model.generator,
+        photos.encoder,
+        maps=photos.features.maps,
+        describe=photos.identity,
+        options=options,
+    )
+    if regions:
+        mask = torch.from_numpy(photos.mask(target, target.crop, regions))[None, None]
+    else:
+        mask = inner_mask()
+    with _steps_bar(options, shown=True) as on_step:
+        return diffuse(inverter, target.image, context.image, mask, on_step)
+
+
+def inner_mask() -> "Tensor":
+    """Mask (1, 1, 256, 256) of the square that in-domain inversion diffuses."""
+    import torch
+
+    mask = torch.zeros(1, 1, 256, 256)
+    left, top = (middle - SQUARE // 2 for middle in CENTRE)
+    mask[..., top : top + SQUARE, left : left + SQUARE] = 1
+    return mask
+
+
+def _put(
+    model: "Toolkit", ws: "Tensor", context: Look, settings: PhotoSettings, *, preview: bool
+) -> "tuple[Image | None, dict[str, Any] | None]":
+    """Picture and start of a face that belongs into a photo; None of one that is by itself."""
+    from tedi.latents import pack
+
+    if not context.placed or context.ws is None:
+        return None, None
+    before, after = (model.pictures(code, preview=preview) for code in (context.ws, ws))
+    settings = replace(settings, regions=HEAD)
+    picture = put_together(model, [context.photo], before, after, settings)
+    return picture, {**context.told["start"], "inversion": "diffuse", "ws": pack(ws[0])}
