@@ -25,6 +25,7 @@ RECIPES = Table(
         "edit": "tedi.cli.recipes:Edit",
         "morph": "tedi.cli.recipes:Morph",
         "mix": "tedi.cli.recipes:Mix",
+        "diffuse": "tedi.cli.recipes:Diffuse",
     },
 )
 SUFFIXES = (".yaml", ".yml", ".json")

@@ -22,8 +22,10 @@ from tedi.cli.diffuse import inner_mask
 from tedi.cli.mix import GROUPS
 from tedi.cli.mix import mix as mix_command
 from tedi.cli.morph import morph as morph_command
+from tedi.errors import UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.images import read_provenance
+from tedi.inversion.optimize import InversionOptions
 from tedi.latents import interpolate
 
 INVERT = importlib.import_module("tedi.cli.invert")
@@ -71,7 +73,7 @@ def tedi_(capsys, model, monkeypatch):
         model.loaded.append(options)
         return model
 
-    for name in ("edit", *COMMANDS):
+    for name in ("edit", "redo", *COMMANDS):
         monkeypatch.setattr(importlib.import_module(f"tedi.cli.{name}"), "_load", load)
 
     def call(*arguments):
@@ -210,8 +212,25 @@ def test_the_region_becomes_the_targets(tedi_, model):
     assert difference(made, target, mask) < 0.1 * difference(context, target, mask)
     assert np.array_equal(pixels(out[0]), drawn(model, code("c.safetensors")))
     record = read_provenance(out[0])
-    assert set(record) == SETTINGS | {"region", "settings", "detail", "crop", "steps"}
-    assert (record["region"], record["settings"]["steps"]) == (["inner"], 40)
+    assert set(record) == SETTINGS | {"region", "options", "steps"}
+    assert (record["region"], record["options"]["steps"]) == (["inner"], 40)
+
+
+def test_diffusion_in_python_gives_the_same(tedi_, model):
+    photo("a.png")
+    photo("b.png", seed=1)
+    how = ["--steps", 3, "--save-code", "c.safetensors"]
+    status, _, err = tedi_("diffuse", "a.png", "b.png", *how)
+    assert status == 0, err
+    [[target], [context]] = (model.photos.open(name) for name in ("a.png", "b.png"))
+    options, steps = InversionOptions(steps=3), []
+    found = model.photos.diffuse(
+        target, context, inner_mask(), options=options, on_step=lambda *told: steps.append(told)
+    )
+    assert torch.equal(found.ws[0], code("c.safetensors"))
+    assert steps
+    with pytest.raises(UsageError, match="mask: expected"):
+        model.photos.diffuse(target, context, torch.ones(256, 256))
 
 
 def test_a_named_region(tedi_, model):
@@ -319,11 +338,88 @@ def test_psi_is_for_seeds(tedi_, model):
     assert torch.equal(code("a.safetensors"), expected)
 
 
+# --- recipes -------------------------------------------------------------------------------------
+
+ONE = {"morph": ["--at", 0.25], "mix": ["--layers", "coarse"], "diffuse": ["--steps", 2]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("recipe", ["r.yaml", "r.json"])
+def test_a_recipe_makes_the_face_again_bit_for_bit(tedi_, command, recipe):
+    photo("p.png")
+    how = [*ONE[command], "--preview", "--recipe", recipe, "--out", "a.webp"]
+    status, out, err = tedi_(command, "p.png", 7, *how)
+    assert (status, out) == (0, ["a.webp"]), err
+    Path("p.png").unlink()  # nothing else is needed
+    for source in (recipe, "a.webp"):
+        status, [path], err = tedi_("run", source, "--out", "again/")
+        assert status == 0, err
+        assert Path(path).read_bytes() == Path("a.webp").read_bytes()
+
+
+PUT = {
+    "all of it": ([], []),
+    "crop": ([], ["--crop", "--preview"]),
+    "second face": (["--face", 2], ["--detail", 0.5, "--preview"]),
+    "aligned": (["--no-align"], ["--region", "skin", "--preview"]),
+}
+
+
+@pytest.mark.parametrize("case", PUT)
+@pytest.mark.parametrize("edited", [False, True], ids=["photo", "edited"])
+def test_a_face_is_put_into_its_photo_again(tedi_, case, edited):
+    context = photo("group.png", faces=1 if case == "aligned" else 2)
+    chosen, how = PUT[case]
+    if edited:
+        tedi_("edit", context, "older", "--anyway", *chosen, "--out", "edited.png")
+        context, chosen = "edited.png", []
+    how = ["--steps", 2, *chosen, *how]
+    arguments = ["diffuse", 3, context, *how, "--recipe", "r.yaml", "--out", "a.png"]
+    status, _, err = tedi_(*arguments)
+    assert status == 0, err
+    status, out, err = tedi_("run", "a.png", "--out", "b.png")
+    assert (status, out) == (2, [])
+    assert f"a.png: is of a photo, {context}; pass it as --photo FILE" in err
+    for source in ("a.png", "r.yaml"):
+        status, [path], err = tedi_("run", source, "--photo", context, "--out", "again/")
+        assert status == 0, err
+        assert Path(path).read_bytes() == Path("a.png").read_bytes()
+
+
+def test_another_parser_is_refused_where_it_chose_what_is_put_back(tedi_):
+    photo("p.png")
+    for context, status in (("p.png", 1), (7, 0)):
+        tedi_("diffuse", 3, context, "--steps", 2, "--out", "a.png", "--overwrite")
+        told = read_provenance("a.png") | {"photo_weights": {"parser-lite0": "1" * 64}}
+        Path("r.json").write_text(json.dumps(told))
+        given = ["--photo", context] if status else []
+        assert tedi_("run", "r.json", *given)[0] == status
+        assert tedi_("run", "r.json", *given, "--anyway")[0] == 0
+
+
+def test_lines_of_json_hold_no_codes(tedi_):
+    photo("p.png")
+    _, [line], _ = tedi_("diffuse", 3, "p.png", "--steps", 2, "--json", "--out", "a.png")
+    told, record = json.loads(line), read_provenance("a.png")
+    assert set(record) - set(told) == {"context"}
+    assert set(record["start"]) - set(told["start"]) == {"ws"}
+
+
 # --- what is refused, and files ------------------------------------------------------------------
 
 WRONG = {
     "both": (["morph", 3, 7, "--at", 0.5, "--steps", 3], 2, "--at: gives one picture, --steps"),
     "code of a row": (["morph", 3, 7, "--save-code", "c.safetensors"], 2, "choose it with --at"),
+    "recipe of a row": (["morph", 3, 7, "--recipe", "r.yaml"], 2, "--recipe: of one face; choose"),
+    "recipe of several": (
+        ["morph", 3, 7, "--out", "{index}.png", "--recipe", "r.yaml"],
+        2,
+        "--recipe: of one face; choose it with --at",
+    ),
+    "recipe of two": (["mix", 3, 7, 8, "--recipe", "r.yaml"], 2, "--recipe: of one face; give one"),
+    "recipe of a sheet": (["mix", 3, 7, "--grid", "--recipe", "r.yaml"], 2, "and no --grid"),
+    "recipe suffix": (["diffuse", 3, 7, "--recipe", "r.txt"], 2, "--recipe: expected a name in"),
+    "recipe taken": (["mix", 3, 7, "--recipe", "there.yaml"], 1, "there.yaml: already exists"),
     "one step": (["morph", 3, 7, "--steps", 1], 2, "'--steps'"),
     "beyond": (["morph", 3, 7, "--at", 1.5], 2, "'--at'"),
     "one face": (["morph", 3], 2, "Missing argument 'B'"),
@@ -346,7 +442,8 @@ WRONG = {
 def test_what_is_wrong_is_one_line_before_anything_is_loaded(tedi_, model, case):
     arguments, expected, says = WRONG[case]
     np.save("c.npy", np.zeros(WIDTH))
-    Path("there.png").write_bytes(b"mine")
+    for name in ("there.png", "there.yaml"):
+        Path(name).write_bytes(b"mine")
     before = files()
     status, out, err = tedi_(*arguments)
     assert (status, out) == (expected, [])

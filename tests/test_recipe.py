@@ -13,12 +13,13 @@ from test_edit import parts
 
 from tedi import control, images, recipe
 from tedi.cli import run
-from tedi.cli.faces import Step, edit_record, pack
+from tedi.cli.faces import Step, edit_record
 from tedi.cli.photos import PhotoSettings, put_together
 from tedi.cli.recipes import placed_told, seeds_told
 from tedi.errors import TediError, UsageError
 from tedi.faces import Alignment, align
 from tedi.images import read_provenance
+from tedi.latents import pack
 from tedi.pipeline.photos import Photo
 
 SMILE = "a smiling woman"
@@ -285,6 +286,17 @@ WRONG = {
     ),
     "strip": ("r.yaml", "{command: edit, start: {seed: 3, psi: 1}, strip: [a]}", "columns: "),
     "placed": ("r.yaml", "{command: edit, start: {seed: 3, psi: 1}, placed: {fil: a}}", "'file'?"),
+    "no context": (
+        "r.yaml",
+        "{command: diffuse, start: {photo: a, sha256: b, inversion: c, ws: d, alignment: null}, "
+        "placed: {file: a, sha256: b, before: [], regions: [hair], detail: 1, crop: false}}",
+        "placed, context: a face in a photo needs both",
+    ),
+    "context of none": (
+        "r.yaml",
+        "{command: diffuse, start: {seed: 3, psi: 1}, context: abc}",
+        "placed, context: a face in a photo needs both",
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from tedi.cli.faces import (
 )
 from tedi.cli.options import Which, align_option, device_option, dtype_option
 from tedi.cli.photos import PhotoSettings, open_photos, start_of
+from tedi.cli.recipes import recipe_option
 from tedi.errors import UsageError
 from tedi.outputs import Exist
 
@@ -65,6 +66,7 @@ result_options = _together(
     click.option("--anyway", is_flag=True, help="Go on though a face was made with other weights."),
     device_option,
     dtype_option,
+    recipe_option,
     click.option("--json", "as_json", is_flag=True, help="Print JSON lines, not paths."),
     click.option("--dry-run", is_flag=True, help="Print where pictures would go; make nothing."),
 )
@@ -75,6 +77,20 @@ code_option = click.option(
     type=click.Path(path_type=Path),
     help="Write the code, too: a .safetensors file.",
 )
+
+
+def check_single(how: str, *, single: bool, code: Path | None, recipe: Path | None) -> None:
+    """Raises a UsageError if a code or a recipe is asked of several faces.
+
+    Args:
+        how: a single face is asked for.
+        single: it is one.
+        code: file of --save-code.
+        recipe: file of --recipe.
+    """
+    for option, file in (("--save-code", code), ("--recipe", recipe)):
+        if file and not single:
+            raise UsageError(f"{option}: of one face; {how}")
 
 
 # --- faces ---------------------------------------------------------------------------------------
@@ -204,8 +220,8 @@ class Output:
         start: Mapping[str, Any] | None = None,
         code: Path | None = None,
         **settings: Any,
-    ) -> None:
-        """Write a face from which other commands can go on.
+    ) -> dict[str, Any]:
+        """Write a face from which other commands can go on; gives its record.
 
         Args:
             model: that drew it.
@@ -226,7 +242,9 @@ class Output:
         record = self._write(model, picture, path, settings | further)
         if code:
             codes.save(code, ws, json.dumps(record), exist=self.exist)
-        tell(path, code, record, as_json=self.as_json)
+        told = {name: value for name, value in record.items() if name != "context"}  # a code
+        tell(path, code, told, as_json=self.as_json)
+        return record
 
     def sheet(self, model: "Toolkit", picture: "Image", path: Path, **settings: Any) -> None:
         """Write a picture of several faces, which no command takes for one."""

@@ -30,9 +30,9 @@ from tedi.cli.photos import (
     put_together,
     regions_of,
 )
+from tedi.cli.recipes import check_recipe, placed_told, write_recipe
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
     from tedi.inversion import Inversion
@@ -83,6 +83,7 @@ def diffuse(
     anyway: bool,
     device: str,
     dtype: str,
+    recipe: Path | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -108,6 +109,7 @@ def diffuse(
     name = f"{sources[0].name} in {sources[1].name}"
     [path] = result_paths(out, [(name, name)], whose="a diffusion")
     check_files(path, code=save_code, overwrite=overwrite or dry_run)
+    check_recipe(recipe, overwrite=overwrite or dry_run)
     if dry_run:
         return show_plan([path], as_json=as_json)
     model = _load(device=device, dtype=dtype, compiled=False)
@@ -118,11 +120,13 @@ def diffuse(
     around = look(model, sources[1], settings[1], code=True)
     options = _options(steps)
     inversion = _diffused(model, taken.photo, around.photo, regions, options)
-    picture, start = _put(model, inversion.ws, around, settings[1], preview=preview)
+    ws = inversion.ws
+    put = _put(model, ws, around, sources[1].file, settings[1], preview=preview)
+    told = put | {"region": [*regions] or [INNER], "options": asdict(options)}
+    told["steps"] = inversion.extras["steps"]
     output = Output("diffuse", [taken.told, around.told], preview, overwrite, as_json)
-    told = {"region": [*regions] or [INNER], "settings": asdict(options), "detail": detail}
-    told |= {"crop": crop, "steps": inversion.extras["steps"]}
-    output.face(model, inversion.ws[0], path, picture=picture, start=start, code=save_code, **told)
+    record = output.face(model, ws[0], path, code=save_code, **told)
+    write_recipe(recipe, record, path, exist=output.exist)
 
 
 def _options(steps: int | None) -> Any:
@@ -172,23 +176,12 @@ def _diffused(
     """The code that shows the target's region in faces near the context."""
     import torch
 
-    from tedi.inversion.diffusion import diffuse
-    from tedi.inversion.optimize import InDomain
-
-    photos = model.photos
-    inverter = InDomain(
-        model.generator,
-        photos.encoder,
-        maps=photos.features.maps,
-        describe=photos.identity,
-        options=options,
-    )
     if regions:
-        mask = torch.from_numpy(photos.mask(target, target.crop, regions))[None, None]
+        mask = torch.from_numpy(model.photos.mask(target, target.crop, regions))[None, None]
     else:
         mask = inner_mask()
     with _steps_bar(options, shown=True) as on_step:
-        return diffuse(inverter, target.image, context.image, mask, on_step)
+        return model.photos.diffuse(target, context, mask, options=options, on_step=on_step)
 
 
 def inner_mask() -> "Tensor":
@@ -202,14 +195,26 @@ def inner_mask() -> "Tensor":
 
 
 def _put(
-    model: "Toolkit", ws: "Tensor", context: Look, settings: PhotoSettings, *, preview: bool
-) -> "tuple[Image | None, dict[str, Any] | None]":
-    """Picture and start of a face that belongs into a photo; None of one that is by itself."""
+    model: "Toolkit",
+    ws: "Tensor",
+    context: Look,
+    file: Path | None,
+    settings: PhotoSettings,
+    *,
+    preview: bool,
+) -> dict[str, Any]:
+    """Picture, start and record of a face put into the photo of a file; none of one by itself."""
     from tedi.latents import pack
 
-    if not context.placed or context.ws is None:
-        return None, None
-    before, after = (model.pictures(code, preview=preview) for code in (context.ws, ws))
+    if not context.placed:
+        return {}
+    assert file is not None
+    assert context.ws is not None
     settings = replace(settings, regions=HEAD)
-    picture = put_together(model, [context.photo], before, after, settings)
-    return picture, {**context.told["start"], "inversion": "diffuse", "ws": pack(ws[0])}
+    before, after = (model.pictures(code, preview=preview) for code in (context.ws, ws))
+    return {
+        "picture": put_together(model, [context.photo], before, after, settings),
+        "start": {**context.told["start"], "inversion": "diffuse", "ws": pack(ws[0])},
+        "placed": placed_told(file, (), HEAD, detail=settings.detail, crop=settings.crop),
+        "context": pack(context.ws[0]),
+    }

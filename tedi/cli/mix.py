@@ -10,6 +10,7 @@ import click
 from tedi.cli.combine import (
     Known,
     Output,
+    check_single,
     code_option,
     each_of,
     faces_of,
@@ -22,7 +23,7 @@ from tedi.cli.faces import check_files, result_paths
 from tedi.cli.generate import _bar, _load
 from tedi.cli.options import inversion_option, steps_option
 from tedi.cli.photos import PhotoSettings
-from tedi.errors import UsageError
+from tedi.cli.recipes import check_recipe, write_recipe
 from tedi.registry import unknown
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def mix(
     anyway: bool,
     device: str,
     dtype: str,
+    recipe: Path | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -96,20 +98,22 @@ def mix(
     sources = read_faces([content, *styles], psi=psi, photo=photo)
     photos = PhotoSettings(align=align, inversion=inversion, steps=steps)
     settings = each_of(photos, which, len(sources))
-    if save_code and (grid or len(styles) > 1):
-        raise UsageError("--save-code: of one face; give one STYLE, and no --grid")
+    single = len(styles) == 1 and not grid
+    check_single("give one STYLE, and no --grid", single=single, code=save_code, recipe=recipe)
     middle = " ".join(groups)
     named = [f"{sources[0].name} {middle} {style.name}" for style in sources[1:]]
     names = [f"{sources[0].name} {middle} grid"] if grid else named
     paths = result_paths(out, [(name, name) for name in names], whose="a mix")
     check_files(*paths, code=save_code, overwrite=overwrite or dry_run)
+    check_recipe(recipe, overwrite=overwrite or dry_run)
     if dry_run:
         return show_plan(paths, as_json=as_json)
     model = _load(device=device, dtype=dtype, compiled=False)
     faces = faces_of(model, sources, settings, anyway=anyway)
-    write = _write_sheet if grid else _write
     output = Output("mix", [face.told for face in faces], preview, overwrite, as_json)
-    write(model, output, faces, groups, paths, save_code)
+    if grid:
+        return _write_sheet(model, output, faces, groups, paths[0])
+    _write(model, output, faces, groups, paths, save_code, recipe)
 
 
 def groups_of(names: str) -> tuple[str, ...]:
@@ -143,6 +147,7 @@ def _write(
     groups: Sequence[str],
     paths: Sequence[Path],
     save_code: Path | None,
+    recipe: Path | None,
 ) -> None:
     """Draw and write each mixture by itself."""
     content, *styles = faces
@@ -150,7 +155,8 @@ def _write(
         for style, path in zip(styles, paths, strict=True):
             ws = _mixed(model, content, style, groups)
             pair = replace(output, faces=[content.told, style.told])
-            pair.face(model, ws[0], path, code=save_code, layers=[*groups])
+            record = pair.face(model, ws[0], path, code=save_code, layers=[*groups])
+            write_recipe(recipe, record, path, exist=output.exist)
             bar.update()
 
 
@@ -159,8 +165,7 @@ def _write_sheet(
     output: Output,
     faces: Sequence[Known],
     groups: Sequence[str],
-    paths: Sequence[Path],
-    save_code: Path | None,
+    path: Path,
 ) -> None:
     """Draw the styles, and below each what it gives beside the content, into one picture."""
     from tedi.images import contact_sheet
@@ -176,4 +181,4 @@ def _write_sheet(
     above, below = drawn[: len(styles)], drawn[len(styles) :]
     labels = ["content", *(f"style {number}" for number in range(1, len(styles) + 1))]
     sheet = contact_sheet([[None, *above], below], column_labels=labels)
-    output.sheet(model, sheet, paths[0], grid=labels, layers=[*groups])
+    output.sheet(model, sheet, path, grid=labels, layers=[*groups])

@@ -8,6 +8,7 @@ import click
 
 from tedi.cli.combine import (
     Output,
+    check_single,
     code_option,
     each_of,
     faces_of,
@@ -20,6 +21,7 @@ from tedi.cli.faces import check_files, result_paths
 from tedi.cli.generate import _bar, _load
 from tedi.cli.options import inversion_option
 from tedi.cli.photos import PhotoSettings
+from tedi.cli.recipes import check_recipe, write_recipe
 from tedi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def morph(
     anyway: bool,
     device: str,
     dtype: str,
+    recipe: Path | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -87,13 +90,13 @@ def morph(
     sources = read_faces([first, last], psi=psi, photo=photo)
     settings = each_of(PhotoSettings(align=align, inversion=inversion), which, len(sources))
     shares = shares_of(steps, at)
-    if save_code and at is None:
-        raise UsageError("--save-code: of one face; choose it with --at")
+    check_single("choose it with --at", single=at is not None, code=save_code, recipe=recipe)
     alone = at is not None or "{index" in (out or "")
     name = f"{sources[0].name} to {sources[1].name}"
     names = [(name, name)] * (len(shares) if alone else 1)
     paths = result_paths(out, names, whose="a morph")
     check_files(*paths, code=save_code, overwrite=overwrite or dry_run)
+    check_recipe(recipe, overwrite=overwrite or dry_run)
     if dry_run:
         return show_plan(paths, as_json=as_json)
     model = _load(device=device, dtype=dtype, compiled=False)
@@ -101,7 +104,7 @@ def morph(
     output = Output("morph", [start.told, end.told], preview, overwrite, as_json)
     codes = _codes(start.ws, end.ws, shares)
     if alone:
-        return _write(model, output, codes, shares, paths, save_code)
+        return _write(model, output, codes, shares, paths, save_code, recipe)
     _write_row(model, output, codes, shares, paths[0])
 
 
@@ -137,11 +140,13 @@ def _write(
     shares: Sequence[float],
     paths: Sequence[Path],
     save_code: Path | None,
+    recipe: Path | None,
 ) -> None:
     """Draw and write each face by itself."""
     with _bar(len(shares)) as bar:
         for ws, share, path in zip(codes, shares, paths, strict=True):
-            output.face(model, ws[0], path, code=save_code, share=share)
+            record = output.face(model, ws[0], path, code=save_code, share=share)
+            write_recipe(recipe, record, path, exist=output.exist)
             bar.update()
 
 

@@ -1,7 +1,7 @@
 """How each command makes its pictures again, and the option that writes a recipe."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,9 @@ from tedi.recipe import COMMON, Recipe, Tell
 from tedi.registry import unknown
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
     from tedi.cli.faces import Step
     from tedi.pipeline import Toolkit
     from tedi.pipeline.content import Content
@@ -252,10 +255,14 @@ class Drawn(Recipe):
             ws, _ = begin(model, Source(path.stem, self.start, file=path))
             for step in _steps(self.edits, "edits"):
                 ws = apply(model, ws, step, anyway=self.made)
-            picture = model.pictures(ws, preview=self.preview)[0]
+            picture = self.picture(model, ws, photo)
         record = self.record(model)
         save(picture, path, record, exist=exist)
         tell(path, record, [])
+
+    def picture(self, model: "Toolkit", ws: "Tensor", photo: Path | None) -> "Image":
+        """What shows the code (1, L, C): here its drawing, elsewhere a photo it is put into."""
+        return model.pictures(ws, preview=self.preview)[0]
 
     def record(self, model: "Toolkit") -> dict[str, Any]:
         """The record of the picture made again."""
@@ -269,28 +276,35 @@ class Drawn(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Morph(Drawn):
-    """One face of a morph.
+class Combined(Drawn):
+    """A face made of several.
 
     Attributes:
         faces: what it was made of.
-        share: how far it is on the way.
     """
 
     faces: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Morph(Combined):
+    """One face of a morph.
+
+    Attributes:
+        share: how far it is on the way.
+    """
+
     share: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix(Drawn):
+class Mix(Combined):
     """A mixture of two faces.
 
     Attributes:
-        faces: what it was made of.
         layers: those of the second.
     """
 
-    faces: tuple[Any, ...] = ()
     layers: tuple[str, ...] = ()
 
 
@@ -316,18 +330,72 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit(Drawn):
+class Put(Drawn):
+    """A face that may have been put back into a photo.
+
+    Attributes:
+        placed: for a photo, how the face was put back, see `Placed`.
+    """
+
+    placed: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises a UsageError if a value cannot be right."""
+        super().check()
+        if "alignment" in self.start and not self.placed:
+            raise UsageError(
+                "placed: is missing, so that nobody knows which photo it was; make it anew"
+            )
+        if self.placed:
+            self._settings()
+            if "alignment" not in self.start:  # a code that --onto put into its photo
+                raise UsageError(
+                    f"start: tells no place in the photo; make it again by tedi {self.command}"
+                )
+
+    @property
+    def photo(self) -> Mapping[str, Any] | None:
+        """The photo that the face was put into."""
+        return self.placed or None
+
+    def check_weights(self, here: Mapping[str, str], where: str) -> None:
+        """Raises a TediError if another network than the one here chose the regions of a photo."""
+        from tedi import zoo
+        from tedi.pipeline.photos import PARSER
+
+        super().check_weights(here, where)
+        sha = self.photo_weights.get(PARSER) if self.placed else None  # others read what is known
+        if sha and (found := zoo.sha256(zoo.pull(PARSER))) != sha:
+            raise TediError(
+                f"{where}: made with other weights ({PARSER}: {sha[:8]}, here {found[:8]}); "
+                "pass --anyway to go on"
+            )
+
+    def _settings(self) -> Any:
+        """How the photo is put together."""
+        from tedi.cli.photos import PhotoSettings, regions_of
+
+        if not self.placed:
+            return PhotoSettings()
+        placed = build(Placed, self.placed, where="placed")
+        _steps(placed.before, "placed")
+        regions = regions_of(",".join(map(str, placed.regions)) or None)
+        if not 0 <= placed.detail <= 1:
+            raise UsageError(f"placed: detail: expected 0 to 1, got {placed.detail}")
+        return PhotoSettings(regions=regions, detail=placed.detail, crop=placed.crop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(Put):
     """A face changed by texts.
 
     Attributes:
         strip: labels of a row of pictures; none for a single one.
         columns: for a strip, the edits of each label's picture.
-        placed: for a photo, how the face was put back, see `Placed`.
     """
 
     strip: tuple[str, ...] = ()
     columns: tuple[Any, ...] = ()
-    placed: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def settings(cls, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,19 +411,6 @@ class Edit(Drawn):
             _steps(edits, "columns")
         if self.columns and list(self.columns[-1]) != list(self.edits):
             raise UsageError("columns, edits: the last picture of a strip has other edits")
-        if "alignment" in self.start and not self.placed:
-            raise UsageError(
-                "placed: is missing, so that nobody knows which photo it was; edit anew"
-            )
-        if self.placed:
-            self._settings()
-            if "alignment" not in self.start:  # a code that --onto put into its photo
-                raise UsageError("start: tells no place in the photo; make it again by tedi edit")
-
-    @property
-    def photo(self) -> Mapping[str, Any] | None:
-        """The photo that the face was put into."""
-        return self.placed or None
 
     def redo(
         self,
@@ -387,30 +442,41 @@ class Edit(Drawn):
         )
         tell(path, plan.write(model, path, None, exist=exist), [])
 
-    def check_weights(self, here: Mapping[str, str], where: str) -> None:
-        """Raises a TediError if another network than the one here chose the regions of a photo."""
-        from tedi import zoo
 
-        super().check_weights(here, where)
-        for name, sha in self.photo_weights.items():
-            if (found := zoo.sha256(zoo.pull(name))) != sha:
-                raise TediError(
-                    f"{where}: made with other weights ({name}: {sha[:8]}, here {found[:8]}); "
-                    "pass --anyway to go on"
-                )
+@dataclass(frozen=True, kw_only=True)
+class Diffuse(Put, Combined):  # of the two, Combined's fields come first, as in records
+    """A region of one face grown into another.
 
-    def _settings(self) -> Any:
-        """How the photo is put together."""
-        from tedi.cli.photos import PhotoSettings, regions_of
+    Attributes:
+        context: for a photo, the code of the face that it showed, as `tedi.latents.pack` gives it.
+        region: parts of the first that were taken.
+        options: of the optimisation.
+        steps: that it took.
+    """
 
-        if not self.placed:
-            return PhotoSettings()
-        placed = build(Placed, self.placed, where="placed")
-        _steps(placed.before, "placed")
-        regions = regions_of(",".join(map(str, placed.regions)) or None)
-        if not 0 <= placed.detail <= 1:
-            raise UsageError(f"placed: detail: expected 0 to 1, got {placed.detail}")
-        return PhotoSettings(regions=regions, detail=placed.detail, crop=placed.crop)
+    context: str = ""
+    region: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+
+    def check(self) -> None:
+        """Raises a UsageError if a value cannot be right."""
+        super().check()
+        if bool(self.placed) != bool(self.context):
+            raise UsageError("placed, context: a face in a photo needs both, another neither")
+
+    def picture(self, model: "Toolkit", ws: "Tensor", photo: Path | None) -> "Image":
+        """The drawing, in the photo if it was put into one."""
+        from tedi.cli.faces import Source, begin
+        from tedi.cli.photos import open_photos, put_together
+
+        if photo is None:
+            return super().picture(model, ws, photo)
+        source = Source(photo.stem, self.start, file=photo)
+        first, _ = begin(model, replace(source, start={"made": "diffuse", "ws": self.context}))
+        before, after = (model.pictures(code, preview=self.preview) for code in (first, ws))
+        settings = self._settings()
+        return put_together(model, open_photos(model, source, settings), before, after, settings)
 
 
 def placed_told(

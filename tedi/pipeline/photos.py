@@ -32,6 +32,7 @@ from tedi.errors import UsageError
 from tedi.faces import MIN_SIZE, Alignment, Detector, Which, align, choose, paste_back, quad_of
 from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion, Inverter
+from tedi.inversion.diffusion import diffuse
 from tedi.inversion.optimize import InDomain, InversionOptions
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
@@ -155,6 +156,39 @@ class Photos:
         encoder = self.encoder if needs_encoder else None
         inverter: Inverter = kind(self.generator, encoder, **known)
         return inverter(photo.image.to(self.generator.w_avg), on_step)
+
+    def diffuse(
+        self,
+        target: Photo,
+        context: Photo,
+        mask: Tensor,
+        *,
+        options: InversionOptions | None = None,
+        on_step: OnStep | None = None,
+    ) -> Inversion:
+        """The code of a face near the context that shows a region of the target.
+
+        Semantic diffusion, see `tedi.inversion.diffusion`.
+
+        Args:
+            target: of `open`; its region is taken.
+            context: of `open`; gives the rest.
+            mask: (1, 1, h, w) on aligned faces, 1 for the region.
+            options: of the optimisation, whose domain term is left out; None for the method's own.
+            on_step: told of every step; see `tedi.descent.descend`.
+
+        Raises:
+            UsageError: another shape of mask, or values beyond 0 to 1.
+        """
+        inverter = InDomain(
+            self.generator,
+            self.encoder,
+            maps=self.features.maps,
+            describe=self.identity,
+            options=options,
+        )
+        w_avg = self.generator.w_avg
+        return diffuse(inverter, target.image.to(w_avg), context.image.to(w_avg), mask, on_step)
 
     @torch.no_grad()
     def put_back(

@@ -41,7 +41,7 @@ from tedi.interfaces import Generator
 from tedi.losses.perceptual import distance
 from tedi.metrics.lines import chamfer
 from tedi.modalities import sketch as sketches
-from tedi.modalities.labels import CLASSES, LARGE, one_hot
+from tedi.modalities.labels import CLASSES, COLOURS, LARGE, one_hot
 from tedi.training.codes import whitening
 from tedi.training.dataset import load_masks
 from tedi.training.loop import Settings
@@ -212,6 +212,7 @@ class StructureTask:
             encoder.blocks.load_state_dict(
                 {n: t for n, t in visual.blocks.state_dict().items() if _kept(n, encoder)}
             )
+            see_as_pictures(encoder, visual)
             encoder.w_avg.copy_(generator.w_avg)
             encoder.tint.copy_(self.color * self.color.norm(dim=0).rsqrt())
         self.model = self.encoder = encoder.requires_grad_(True)
@@ -367,6 +368,21 @@ class StructureTask:
             "options": json.dumps(asdict(self.options)),
             "note": "Sketches and label maps of aligned faces to W+.",
         }
+
+
+@torch.no_grad()
+def see_as_pictures(encoder: StructureEncoder, visual: VisualEncoder) -> None:
+    """Set the stems so that a trunk of pictures sees a sketch in grey, a map in its colours."""
+    stem = visual.stem
+    assert stem.bias is not None
+    colours = torch.from_numpy(COLOURS).float() / 127.5 - 1
+    for name, weight in {
+        "sketch": -2 * stem.weight.sum(dim=1, keepdim=True),  # from paper, 1, to ink, -1
+        "labels": torch.einsum("oihw,ki->okhw", stem.weight, colours),
+    }.items():
+        encoder.stems[name].weight.copy_(weight)
+        encoder.stems[name].bias.copy_(stem.bias)
+    encoder.stems["sketch"].bias.add_(stem.weight.sum(dim=(1, 2, 3)))
 
 
 def _kept(name: str, encoder: StructureEncoder) -> bool:
