@@ -18,6 +18,7 @@ from tedi.training.visual import (
     VisualTask,
     drawn_codes,
     judgement,
+    reduced,
     worn,
 )
 
@@ -81,6 +82,13 @@ def test_drawn_codes_are_of_one_face_or_two(generator):
     assert torch.equal(ws, drawn_codes(generator, 40))
     mixed = [len(code.unique(dim=0)) for code in ws]
     assert set(mixed) == {1, 2}
+
+
+def test_full_size_drawings_are_averaged_down(generator, ws):
+    with torch.no_grad():
+        small, large = reduced(generator, ws[:1]), generator.synthesis(ws[:1])
+    assert small.shape == (1, 3, 256, 256)
+    assert torch.allclose(small[0, :, 8, 9], large[0, :, 32:36, 36:40].mean(dim=(1, 2)), atol=1e-5)
 
 
 def test_worn_pictures_keep_what_they_show():

@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +40,7 @@ from tedi.interfaces import Generator
 from tedi.losses.perceptual import distance
 from tedi.training.codes import whitening
 from tedi.training.loop import Settings
-from tedi.training.pictures import draw_previews, from_bytes, photo_pixels, to_bytes
+from tedi.training.pictures import SIZE, draw_previews, from_bytes, photo_pixels, to_bytes
 
 HELD_DRAWN = 100  # last drawn faces, for the figures
 
@@ -70,6 +71,7 @@ class VisualOptions:
     worn: float = 0.5  # share of pictures that are worn: JPEG, blur, noise, light
     moved: float = 0.5  # share of photos that are a little out of place
     average: int = 100_000  # codes that the covariance of W is measured on
+    full: bool = False  # draw at full size and reduce it: dear, but what is shown in the end
     compiled: bool = True  # compile what draws; a minute's start, then twice as fast
 
 
@@ -82,8 +84,15 @@ def make_task(settings: Settings) -> "VisualTask":
     draw = torch.compile(generator.preview) if options.compiled else generator.preview
     ws = drawn_codes(generator, options.drawn)
     drawn = draw_previews(draw, ws, Path(options.drawn_cache))
+    if options.full:
+        draw = partial(reduced, generator)
     photos = photo_pixels(Path(options.photos), Path(options.photo_cache))
     return VisualTask(generator, draw, photos, (ws, drawn), options, settings)
+
+
+def reduced(generator: Generator, ws: Tensor) -> Tensor:
+    """Pictures (N, 3, 256, 256) of codes (N, L, C), drawn at full size and averaged down."""
+    return F.interpolate(generator.synthesis(ws), (SIZE, SIZE), mode="area")
 
 
 @torch.no_grad()
@@ -274,7 +283,7 @@ class VisualTask:
         rows: list[Tensor] = []
         for image in held.split(10):
             place, offsets = self.encoder.parts(image)
-            redrawn = self.generator.preview(place[:, None] + offsets)
+            redrawn = self.draw(place[:, None] + offsets)
             apart = (self.describe(redrawn) - self.describe(image)).norm(dim=1)
             like = distance(self.features.maps(redrawn), self.features.maps(image))
             error = (redrawn - image).square().mean(dim=(1, 2, 3))
