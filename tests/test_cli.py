@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from tiny import toolkit
 
 import tedi.cli
@@ -473,6 +473,10 @@ ELSEWHERE = (
 @pytest.mark.parametrize("example", [e for e in examples() if not e.startswith(ELSEWHERE)])
 def test_help_examples_run(tedi_, example, weights):
     Path("prompts.txt").write_text("a man\n")
+    drawing = Image.new("L", (256, 256), 255)
+    ImageDraw.Draw(drawing).ellipse((70, 50, 186, 210), outline=0, width=3)
+    drawing.save("face.png")
+    Image.new("L", (256, 256), 1).save("map.png")
     words = shlex.split(example)[1:]
     status, out, err = tedi_(
         *words, *(["--dry-run"] if words[0] in ("generate", "evaluate") else [])

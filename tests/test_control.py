@@ -380,7 +380,8 @@ def test_steps_of_an_edit_follow_one_another(model, face):
     assert not torch.equal(first.ws, face)
     assert not torch.equal(second.ws, first.ws)
     assert [step["text"] for step in both[1].record["edits"]] == ["a man", "older with a hat"]
-    assert both[0].record["edits"] == first.record["edits"] == [{"text": "a man", "strength": 1.0}]
+    step = {"text": "a man", "strength": 1.0, "method": "default"}
+    assert both[0].record["edits"] == first.record["edits"] == [step]
 
 
 def test_every_step_has_its_strength(model, face):
