@@ -15,3 +15,16 @@ class UsageError(TediError):
     """A value that cannot be right whatever the state of the machine."""
 
     exit_code = 2
+
+
+class FaceError(TediError):
+    """A photo shows no face that can be worked with.
+
+    Attributes:
+        option: of the command line, which may help.
+        advice: what it is good for; told by commands that have it.
+    """
+
+    def __init__(self, message: str, *, option: str, advice: str) -> None:
+        super().__init__(message)
+        self.option, self.advice = option, advice

@@ -16,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -172,13 +172,19 @@ def save(
     file_format = picture_format(path)
     if not 1 <= quality <= 100:
         raise UsageError(f"quality: expected 1 to 100, got {quality}")
-    limit = _SIDE_LIMITS.get(file_format, max(picture.size))
-    if max(picture.size) > limit:
-        raise UsageError(f"{path}: {file_format} holds {limit} pixels a side; save it as .png")
+    _check_size(path, picture.size)
     options = _options(file_format, provenance, quality)
     encoded = io.BytesIO()
     _to_rgb(picture).save(encoded, file_format, **options)
     write_atomically(path, lambda part: part.write_bytes(encoded.getvalue()), exist=exist)
+
+
+def _check_size(path: str | os.PathLike[str], size: tuple[int, int]) -> None:
+    file_format = picture_format(path)
+    limit = _SIDE_LIMITS.get(file_format, max(size))
+    if max(size) > limit:
+        got = f"{size[0]:,} x {size[1]:,} pixels"
+        raise UsageError(f"{path}: {got}, {file_format} holds {limit:,} a side; save it as .png")
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -232,7 +238,7 @@ def _options(file_format: str, provenance: Mapping[str, Any], quality: int) -> d
         return {"quality": quality, "xmp": xmp, "exif": exif.tobytes()}
     if len(xmp) > _JPEG_XMP_BYTES:
         size = f"{len(xmp):,} bytes with its wrapping, a JPEG holds {_JPEG_XMP_BYTES:,}"
-        raise UsageError(f"provenance: {size}; shorten the prompt or save as .png or .webp")
+        raise UsageError(f"provenance: {size}; save it as .png or .webp")
     return {"quality": quality, "subsampling": 0, "xmp": xmp, "exif": exif.tobytes()}
 
 
@@ -384,7 +390,66 @@ def contact_sheet(
         UsageError: no pictures, or more or fewer labels than rows or columns.
     """
     columns = max(map(len, rows), default=0)
-    _check_sheet(len(rows), columns, labels, column_labels, cell, gap)
+    laid = _lay_out(len(rows), columns, labels, column_labels, cell, gap)
+    margin, step = 3 * gap, cell + gap
+    sheet = Image.new("RGB", laid.size, _PAPER)
+    sheet.paste(_tile(rows, columns, cell, gap), (laid.left, laid.top))
+    draw = ImageDraw.Draw(sheet)
+    for row, lines in enumerate(laid.beside):
+        _write(draw, lines, margin, laid.top + row * step + cell / 2, laid.font)
+    for column, text in enumerate(laid.above):
+        where = (laid.left + column * step + cell / 2, margin + _line_height(laid.font) / 2)
+        draw.text(where, text, _FAINT_INK, laid.font, anchor="mm")
+    return sheet
+
+
+def check_sheet(
+    path: str | os.PathLike[str],
+    rows: int,
+    columns: int,
+    *,
+    labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    cell: int = 256,
+    gap: int = 8,
+) -> None:
+    """Raises what `save` would of the size of a `contact_sheet`, before its pictures are drawn.
+
+    Args:
+        path: of the sheet; its suffix is the format.
+        rows: of pictures.
+        columns: of the longest row.
+        labels: as for `contact_sheet`, like all that follows.
+        column_labels: see there.
+        cell: see there.
+        gap: see there.
+
+    Raises:
+        UsageError: a sheet larger than the format holds, or one that cannot be laid out.
+    """
+    _check_size(path, _lay_out(rows, columns, labels, column_labels, cell, gap).size)
+
+
+class _Layout(NamedTuple):
+    """Where the parts of a sheet go: pixels, and lines of text."""
+
+    size: tuple[int, int]
+    left: int
+    top: int
+    font: ImageFont.FreeTypeFont
+    beside: list[list[str]]
+    above: list[str]
+
+
+def _lay_out(
+    rows: int,
+    columns: int,
+    labels: Sequence[str] | None,
+    column_labels: Sequence[str] | None,
+    cell: int,
+    gap: int,
+) -> _Layout:
+    _check_parts(rows, columns, labels, column_labels, cell, gap)
     font = _font(max(10, cell / 15))
     line = _line_height(font)
     beside = [_wrap(text, font, cell, max(1, cell // line)) for text in labels or ()]
@@ -392,16 +457,8 @@ def contact_sheet(
     margin, step = 3 * gap, cell + gap
     left = margin + (_widest(beside, font) + 2 * gap if beside else 0)
     top = margin + (line + gap if above else 0)
-    tiles = _tile(rows, columns, cell, gap)
-    sheet = Image.new("RGB", (left + tiles.width + margin, top + tiles.height + margin), _PAPER)
-    sheet.paste(tiles, (left, top))
-    draw = ImageDraw.Draw(sheet)
-    for row, lines in enumerate(beside):
-        _write(draw, lines, margin, top + row * step + cell / 2, font)
-    for column, text in enumerate(above):
-        where = (left + column * step + cell / 2, margin + line / 2)
-        draw.text(where, text, _FAINT_INK, font, anchor="mm")
-    return sheet
+    size = (left + columns * step - gap + margin, top + rows * step - gap + margin)
+    return _Layout(size, left, top, font, beside, above)
 
 
 def _tile(
@@ -415,7 +472,7 @@ def _tile(
     return tiles
 
 
-def _check_sheet(
+def _check_parts(
     rows: int,
     columns: int,
     labels: Sequence[str] | None,

@@ -22,8 +22,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "label": ("coarse", "medium"),
     "text": GROUPS,
 }
-"""Modality -> groups it rules by default, in the order they are mixed: later ones lie on top."""
-VARIETY = 0.7
+"""Modality -> groups it can rule, all of them by default, in the order they are mixed: later ones
+lie on top."""
+VARIETY = 0.5
 """Default share of what a drawing leaves open that a seed may vary."""
 
 Shares = dict[str, dict[str, float]]
@@ -40,7 +41,8 @@ def parse(text: str) -> Shares:
     """Shares that people write: groups joined by +, each with a share after a colon or 1.
 
     Raises:
-        UsageError: an unknown modality or group, or a share out of range.
+        UsageError: an unknown modality or group, one that the modality cannot rule, or a share
+            out of range.
     """
     found: Shares = {}
     for part in text.split(","):
@@ -49,7 +51,12 @@ def parse(text: str) -> Shares:
             raise UsageError(f"mix: expected text=fine,sketch=coarse+medium:0.5, got {text[:60]!r}")
         if name not in RULES:
             raise unknown("modality", name, RULES)
+        if name in found:
+            raise UsageError(f"mix: {name} is given twice in {text[:60]!r}")
         found[name] = dict(_share(group, text) for group in groups.split("+") if group)
+        if strange := [group for group in found[name] if group not in RULES[name]]:
+            rest = " and ".join(RULES[name])
+            raise UsageError(f"mix: {name} has no {strange[0]} layers; it rules {rest} ones")
     return found
 
 
@@ -85,6 +92,10 @@ def told(shares: Mapping[str, Mapping[str, float]]) -> str:
     parts = []
     for name in RULES:
         if name in shares:
-            groups = [g if s == 1 else f"{g}:{s:g}" for g, s in shares[name].items()]
+            groups = [g if s == 1 else f"{g}:{_exact(s)}" for g, s in shares[name].items()]
             parts.append(f"{name}={'+'.join(groups)}")
     return ",".join(parts)
+
+
+def _exact(share: float) -> str:
+    return repr(share).removesuffix(".0")

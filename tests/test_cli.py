@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -12,13 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from tiny import toolkit
 
 import tedi.cli
 from tedi.cli import COMMANDS, cli, run
-from tedi.cli.options import MAX_SEED, Seeds
+from tedi.cli.options import MAX_SEED, Seeds, check_codes
+from tedi.errors import UsageError
+from tedi.faces import Detected, choose
 from tedi.images import read_provenance
 
 COMMAND = importlib.import_module("tedi.cli.generate")
@@ -296,6 +300,33 @@ def test_prompts_refuse_to_go_on_with_another_run(tedi_, fake, prompts):
     assert read_provenance("faces/a-man-seed0.png")["psi"] == 0.5
 
 
+@pytest.mark.parametrize(
+    "out", ["v1.2/", "made.now", "plain/", "by/{prompt}/", "by/{seed}/x", "{index}-{prompt}.png"]
+)
+def test_prompts_go_on_wherever_they_go(tedi_, fake, prompts, out):
+    Path("made.now").mkdir()
+    arguments = ["generate", "--prompts", prompts, "--seed", "0-1", "--out", out]
+    status, made, err = tedi_(*arguments)
+    assert (status, len(made)) == (0, 6), err
+    fake.asked = []
+    assert tedi_(*arguments)[:2] == (0, made)
+    assert fake.asked == []
+
+
+def test_prompts_with_more_seeds_renew_their_recipe(tedi_, fake, prompts):
+    arguments = ["generate", "--prompts", prompts, "--out", "faces", "--recipe", "r.yaml"]
+    assert tedi_(*arguments)[0] == 0
+    before = Path("r.yaml").read_text()
+    status, out, err = tedi_(*arguments, "--seed", "0-1")
+    assert (status, len(out)) == (0, 6), err
+    assert Path("r.yaml").read_text() != before
+    before, fake.asked = Path("r.yaml").read_text(), []
+    status, _, err = tedi_(*arguments, "--psi", "0.1", "--out", "others")
+    assert (status, fake.asked) == (1, [])
+    assert "r.yaml: already exists" in err
+    assert Path("r.yaml").read_text() == before
+
+
 def test_prompts_default_to_a_folder_of_the_files_name(tedi_, fake, prompts):
     assert tedi_("generate", "--prompts", prompts)[1][0] == "prompts/a-man-seed0.png"
 
@@ -354,6 +385,54 @@ WRONG = {
     "prompts empty": (["--prompts", "empty.txt"], 2, "--prompts: empty.txt holds no prompt"),
     "prompts with a bad line": (["--prompts", "bad.txt"], 2, "bad.txt, line 3: prompt: "),
 }
+
+
+@pytest.mark.parametrize(("suffix", "rows"), [("webp", 62), ("jpg", 248)])
+def test_a_sheet_too_tall_for_its_format_is_refused_before_it_is_drawn(tedi_, fake, suffix, rows):
+    Path("p.txt").write_text("a man\n" * rows)
+    arguments = ["generate", "--prompts", "p.txt", "--grid", "--out"]
+    status, out, err = tedi_(*arguments, f"a.{suffix}")
+    assert (status, out, fake.loaded) == (2, [], [])
+    assert re.search(r"a\.\w+: [\d,]+ x [\d,]+ pixels, .* save it as \.png\n$", err)
+    assert tedi_(*arguments, "a.png", "--dry-run")[0] == 0
+    Path("p.txt").write_text("a man\n" * (rows - 1))
+    assert tedi_(*arguments, f"a.{suffix}", "--dry-run")[0] == 0
+
+
+def test_a_jpeg_holds_one_code():
+    check_codes("a.jpg", 1, "photo")
+    check_codes("a.png", 2, "photo and sketch")
+    with pytest.raises(UsageError, match="--out: a JPEG cannot hold the codes of photo and sketch"):
+        check_codes("a.JPG", 2, "photo and sketch")
+
+
+@pytest.mark.parametrize(
+    ("command", "holder", "name", "advised"),
+    [
+        (["generate", "--photo", "p.txt"], "tedi.cli.given:Given", "load", ()),
+        (["sketch", "p.txt"], "tedi.cli.sketch", "_face", ("align",)),
+        (["parse", "p.txt"], "tedi.images", "load", ("align", "face")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("kind", ["align", "face"])
+def test_only_options_that_a_command_has_are_advised(
+    tedi_, fake, monkeypatch, command, holder, name, advised, kind
+):
+    """No face calls for --no-align, one of two that is too small for another."""
+    points = np.array([(0.37, 0.47), (0.63, 0.47), (0.5, 0.62), (0.4, 0.73), (0.6, 0.73)]) * 20
+    small = Detected((0, 0, 9, 9), 1.0, points)
+    found = {"align": [], "face": [small, small]}[kind]
+    ways = {"align": "; pass --no-align if it is", "face": "; or choose another with --face"}
+    Path("p.txt").write_text("a man")
+    monkeypatch.setattr(
+        pkgutil.resolve_name(holder), name, lambda *_, **__: choose(found, "largest", "p.txt")
+    )
+    status, out, err = tedi_(*command)
+    assert (status, out, err.count("\n")) == (1, [], 1)
+    assert err.startswith("tedi: p.txt: ")
+    assert (ways[kind] in err) == (kind in advised)
+    assert ("--" in err) == (kind in advised)
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -245,6 +245,21 @@ def test_a_named_region(tedi_, model):
     assert difference(made, target, half) < difference(made, target, 1 - half)
 
 
+def test_a_region_that_the_target_lacks(tedi_):
+    status, out, err = tedi_("diffuse", 3, 7, "--region", "hat,glasses", "--steps", 2)
+    assert (status, out) == (2, [])
+    assert err == "tedi: --region: TARGET shows no hat or glasses; name another\n"
+    assert files() == []
+
+
+def test_several_faces_fit_no_jpeg(tedi_, model, monkeypatch):
+    photo("group.png", faces=2)
+    monkeypatch.setattr(model.photos, "invert", lambda *_, **__: pytest.fail("went on"))
+    status, out, err = tedi_("edit", "group.png", "older", "--face", "all", "--out", "g.jpg")
+    assert (status, out) == (2, [])
+    assert err == "tedi: --out: a JPEG cannot hold the codes of 2 faces; name .png or .webp\n"
+
+
 def test_the_inner_square():
     mask = inner_mask()[0, 0]
     rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
@@ -435,6 +450,15 @@ WRONG = {
     "code suffix": (["mix", 3, 7, "--save-code", "c.npy"], 2, "expected a .safetensors file"),
     "region": (["diffuse", 3, 7, "--region", "elbow"], 2, "elbow"),
     "name taken": (["diffuse", 3, 7, "--out", "there.png"], 1, "there.png: already exists"),
+    "crop of none": (["diffuse", "p.png", 7, "--crop"], 2, "--crop: is for a face in a photo, and"),
+    "detail of none": (["diffuse", 3, 7, "--detail", 0.5], 2, "--detail: is for a face in a photo"),
+    "codes of two": (
+        ["diffuse", 3, "p.png", "--out", "us.jpg"],
+        2,
+        "--out: a JPEG cannot hold the codes of two faces; name .png or .webp",
+    ),
+    "long row": (["morph", 3, 7, "--steps", 62, "--out", "a.webp"], 2, "WEBP holds 16,383 a side"),
+    "wide sheet": (["mix", 3, *[7] * 62, "--grid", "--out", "a.webp"], 2, "WEBP holds 16,383 a"),
 }
 
 
@@ -444,6 +468,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_loaded(tedi_, model, case)
     np.save("c.npy", np.zeros(WIDTH))
     for name in ("there.png", "there.yaml"):
         Path(name).write_bytes(b"mine")
+    photo("p.png")
     before = files()
     status, out, err = tedi_(*arguments)
     assert (status, out) == (expected, [])
@@ -488,7 +513,7 @@ def test_help_shows_commands_that_run_in_their_order(tedi_):
         shown = re.findall(r"^ *(tedi .*)$", str(command.help), re.MULTILINE)
         assert len(shown) >= 4
         for example in shown:
-            example = example.replace("--steps 100", "--steps 2")
+            example = example.replace("--steps 100", "--steps 2").replace("eyes,brows", "skin")
             more = ["--steps", "2"] if example.startswith("tedi diffuse") else []
             more = ["--anyway"] if example.startswith("tedi edit") else more
             status, out, err = tedi_(*shlex.split(example)[1:], *more)

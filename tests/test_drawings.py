@@ -429,6 +429,16 @@ def test_captions_are_given_with_drawings(tedi_, drawn, kind):
     assert by_text[0] == by_text[1]  # with the text at the same seeds
 
 
+def test_why_a_metric_has_no_figure_is_told_without_texts_too(tedi_, monkeypatch):
+    def none(self, sample):
+        raise UsageError("no picture has lines")
+
+    monkeypatch.setattr(LineRatio, "__call__", none)
+    assert tedi_(*SKETCH)[0] == 0
+    assert report()["left_out"]["edges"]["line-ratio"] == "no picture has lines"
+    assert "lines-lost" not in report()["left_out"]["edges"]
+
+
 def test_a_text_is_judged_as_the_encoder_reads_it(tedi_, model):
     assert tedi_(*SKETCH, "--text", "red  hair")[0] == 0
     assert report()["text"] == "red hair"

@@ -408,6 +408,18 @@ WRONG = {
     "no face found": (["photo.jpg", "older"], 1, "photo.jpg: no face found; pass --no-align"),
     "steps of none": (["photo.jpg", "older", "--no-align", "--steps", "5"], 2, "takes none"),
     "region": (["7", "older", "--region", "elbow"], 2, "elbow"),
+    "region of a seed": (["7", "older", "--region", "hair"], 2, "--region: is for a face in a"),
+    "detail of a code": (["c.npy", "older", "--detail", "0.5"], 2, "--detail: is for a face in a"),
+    "crop of tedi's": (["a.png", "older", "--crop"], 2, "--crop: is for a face in a photo"),
+    "face of a seed": (["7", "older", "--face", "2"], 2, "--face: chooses among those of a photo"),
+    "face of one": (["photo.jpg", "older", "--face", "2", "--no-align"], 2, "--face: with --no-al"),
+    "two codes": (["two.png", "older", "--out", "b.jpg"], 2, "hold the codes of photo and sketch"),
+    "long strip": (
+        ["7", "older", "--strip", "--strength", "0:2:62", "--out", "a.webp"],
+        2,
+        "WEBP holds 16,383 a side",
+    ),
+    "onto nothing": (["i.safetensors", "older", "--onto", "typo.jpg"], 1, "typo.jpg: no such file"),
     "face": (["photo.jpg", "older", "--face", "0"], 2, "expected largest, all or a number from 1"),
     "photo of a code": (["c.npy", "older", "--photo"], 2, "--photo: c.npy is a code"),
     "several edited": (["several.png", "older"], 2, "several.png: several faces were edited"),
@@ -442,6 +454,11 @@ def strange(tmp_path_factory):
     made = model.record_of("a smiling woman", 0)
     images.save(picture, folder / "a.png", made)
     images.save(picture, folder / "sheet.png", made | {"seed": None, "seeds": [0, 1]})
+    given = {"content": {}, "mix": "photo=fine,sketch=coarse", "variety": 1.0}
+    two = made | given | {"codes": {"photo": "", "sketch": ""}}
+    images.save(picture, folder / "two.png", two)
+    inverted = {"command": "invert", "alignment": None, "sha256": "0" * 64}
+    codes.save(folder / "i.safetensors", torch.zeros(16, WIDTH), json.dumps(inverted))
     edited = edit_record(model, {"seed": 7, "psi": 0.7}, [Step("older", 1.0, "default")])
     images.save(picture, folder / "e.png", edited)
     several = edited | {"start": {"faces": [edited["start"]] * 2}}

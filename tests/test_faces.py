@@ -206,8 +206,8 @@ NARROW = (FRONT - 0.5) * (0.3, 1) * 300 + 150
 @pytest.mark.parametrize(
     ("found", "which", "message"),
     [
-        ([], "largest", "p.jpg: no face found; pass --no-align if it is already a cropped face"),
-        ([], 1, "p.jpg: no face found; pass --no-align if it is already a cropped face"),
+        ([], "largest", "p.jpg: no face found"),
+        ([], 1, "p.jpg: no face found"),
         (faces(300, 200), 3, "--face 3: p.jpg has 2 faces"),
         (faces(300), 0, "--face 0: p.jpg has 1 face"),
         (faces(300), "left", "face: expected 'largest', 'all' or a number from 1, got 'left'"),
@@ -222,8 +222,8 @@ NARROW = (FRONT - 0.5) * (0.3, 1) * 300 + 150
             2,
             "p.jpg: face 2 of 2 is too small: its square has 59 pixels a side, expected 96",
         ),
-        ([marked(PROFILE)], "largest", "p.jpg: the face is seen from the side; choose another"),
-        ([marked(NARROW)], "largest", "p.jpg: the face is seen from the side; choose another"),
+        ([marked(PROFILE)], "largest", "p.jpg: the face is seen from the side; take a photo from"),
+        ([marked(NARROW)], "largest", "p.jpg: the face is seen from the side; take a photo from"),
     ],
 )
 def test_what_cannot_be_chosen_is_said_in_one_line(found, which, message):

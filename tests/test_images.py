@@ -220,7 +220,7 @@ def test_a_longer_prompt_keeps_its_record_and_loses_the_end_of_its_description(t
 
 
 def test_a_record_too_long_for_a_jpeg_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"a JPEG holds 65,504; shorten the prompt or save as"):
+    with pytest.raises(UsageError, match=r"a JPEG holds 65,504; save it as .png or .webp"):
         save(plain(), tmp_path / "a.jpg", {"prompt": "x" * 70_000})
     assert list(tmp_path.iterdir()) == []
 
@@ -247,7 +247,7 @@ def test_save_refuses_what_no_format_can_do(tmp_path):
         with pytest.raises(UsageError, match=f"quality: expected 1 to 100, got {quality}"):
             save(plain(), tmp_path / "a.jpg", {}, quality=quality)
     for name, side in (("a.jpg", 65_501), ("a.webp", 16_384)):
-        with pytest.raises(UsageError, match=r"pixels a side; save it as .png"):
+        with pytest.raises(UsageError, match=rf" {side:,} x 1 pixels, .* a side; save it as .png"):
             save(plain(size=(side, 1)), tmp_path / name, {})
 
 
@@ -523,6 +523,22 @@ def test_labels_stand_beside_their_row_and_above_their_column():
     assert ink(labelled.crop((0, body + 72, left + 24, body + 136))) > 0
     assert ink(labelled.crop((0, 0, left + 24 + 64, body))) == 0
     assert ink(labelled.crop((left + 24 + 72, 0, labelled.width, body))) > 0
+
+
+@pytest.mark.parametrize(("name", "fits"), [("a.webp", 32), ("a.jpg", 129), ("a.png", 500)])
+def test_a_sheet_that_no_file_holds_is_refused_before_it_is_made(name, fits):
+    images.check_sheet(name, fits, 1, cell=496)
+    images.check_sheet(name, 1, fits, cell=496)
+    if name != "a.png":
+        for rows, columns in ((fits + 1, 1), (1, fits + 1)):
+            with pytest.raises(UsageError, match=r"a side; save it as .png"):
+                images.check_sheet(name, rows, columns, cell=496)
+
+
+def test_the_size_that_is_checked_is_that_of_the_sheet():
+    texts = {"labels": ["a smiling woman"] * 2, "column_labels": ["1", "2", "3"]}
+    size = images._lay_out(2, 3, *texts.values(), 40, 4).size
+    assert contact_sheet([[plain()] * 3, [plain()]], **texts, cell=40, gap=4).size == size
 
 
 FONT = images._font(16)

@@ -136,7 +136,7 @@ def test_a_row_does_not_depend_on_its_neighbours(name):
 )
 def test_what_is_no_picture_is_refused(name, target, says):
     with pytest.raises(UsageError, match=says):
-        INVERTERS[name](TinyGenerator(), TinyEncoder(), maps=maps)(target)
+        INVERTERS[name](TinyGenerator(), TinyEncoder(), maps=maps, describe=describe)(target)
 
 
 def test_the_encoder_alone_gives_its_code_of_the_reduced_picture():
@@ -152,7 +152,7 @@ def test_the_encoder_alone_gives_its_code_of_the_reduced_picture():
 def test_a_method_says_which_network_it_lacks():
     for name in ("encoder", "optimize"):
         with pytest.raises(UsageError, match=r"encoder.*, got None"):
-            INVERTERS[name](TinyGenerator(), None, maps=maps)
+            INVERTERS[name](TinyGenerator(), None, maps=maps, describe=describe)
     lacking = {"perceptual": "maps", "identity": "describe", "domain": "encoder"}
     for weight, network in lacking.items():
         weights = dict.fromkeys(lacking, 0.0) | {weight: 1.0}
@@ -174,7 +174,7 @@ def test_in_domain_starts_at_the_encoder_and_its_loss_falls():
     (_, first, start), (_, last, _) = told[0], told[-1]
     expected = torch.cat([encoder(row) for row in target.split(1)])
     assert torch.equal(start, expected)
-    assert set(first) == {"pixel", "perceptual", "domain"}
+    assert set(first) == {"pixel", "perceptual", "identity", "domain"}
     assert (sum(last.values()) < 0.8 * sum(first.values())).all()
 
 
@@ -197,7 +197,7 @@ def test_the_terms_are_those_of_the_paper():
 def test_the_domain_term_goes_through_encoder_and_generator():
     """Alone, it leads to codes that the encoder gives back; without its gradient they would not."""
     told, on_step = watch()
-    alone = {"pixel": 0.0, "perceptual": 0.0, "domain": 1.0}
+    alone = {"pixel": 0.0, "perceptual": 0.0, "identity": 0.0, "domain": 1.0}
     make(steps=200, lr=0.05, **alone)(pictures(1), on_step, start=some_codes(1, seed=3))
     assert told[-1][1]["domain"] < 0.05 * told[0][1]["domain"]
     generator, encoder, ws = TinyGenerator(), TinyEncoder(), some_codes(1, seed=3).requires_grad_()

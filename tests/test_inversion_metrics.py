@@ -32,6 +32,7 @@ from tedi.metrics.boundaries import (
 )
 from tedi.metrics.inversion import (
     EditabilityError,
+    EditedPerson,
     IdentityDistance,
     SamePerson,
     Seconds,
@@ -239,6 +240,13 @@ def test_persons_below_the_threshold_are_the_same():
     assert distance.value == pytest.approx(found.figures["identity"].mean().item())
     assert distance.low < distance.value < distance.high
     assert distance.details["note"] == "by a face network, below 0.6 for one person"
+
+
+def test_an_edited_photo_should_show_the_same_person():
+    found = sample(figures={"edited_identity": torch.tensor([0.3, 0.5, 0.7, 0.59])})
+    (score,) = EditedPerson()(found)
+    assert score.value == 0.75
+    assert score.details == {"threshold": 0.6, "note": "an edit"}
 
 
 def test_a_photo_without_a_figure_is_left_out_of_its_mean():
@@ -534,6 +542,17 @@ def test_photos_of_parquet_files(tedi_, tables):
     assert (status, err) == (2, "tedi: --rows: faces has none from 9 on\n")
 
 
+def test_a_picture_of_a_table_is_turned_upright(model):
+    picture = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene lies at the right of the stored picture
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=exif)
+    found = COMMAND.Source("a", file.getvalue()).open(model, aligned=True)
+    upright = picture.transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(np.asarray(found.picture), np.asarray(upright))
+
+
 def test_rows_without_an_id_have_their_number(tedi_, tables):
     tables()
     assert tedi_(*GIVEN, "--rows", "3:")[0] == 0
@@ -575,6 +594,7 @@ def test_json_is_the_report(tedi_, photos):
         (["--photos", "faces", "--strength", "0"], 2, "--strength"),
         (["--photos", "faces", "--edit", "old", "--direction", "age"], 2, "leave one of them"),
         (["--photos", "out"], 2, "out: holds no picture"),
+        (["--photos", "faces", "--sheet", "s.pdf"], 2, "s.pdf: unknown picture suffix '.pdf'"),
     ],
     ids=str,
 )

@@ -168,7 +168,7 @@ def test_an_aligned_photo_is_taken_as_it_is(tedi_):
 @pytest.mark.parametrize(("options", "side"), [([], 512), (["--preview"], 256)])
 def test_photo_and_inversion_are_shown_beside_each_other(tedi_, options, side):
     status, out, _ = tedi_("invert", photo("b.png"), "--out", "made", "--show", *options)
-    assert (status, out) == (0, ["made/b.safetensors", "made/b.png"])
+    assert (status, out) == (0, ["made/b.safetensors", "made/b-inversion.png"])
     sheet = Image.open(out[1])
     assert sheet.width > 2 * side > sheet.height - side
     record = images.read_provenance(out[1])
@@ -176,10 +176,18 @@ def test_photo_and_inversion_are_shown_beside_each_other(tedi_, options, side):
     assert record["sha256"] == zoo.sha256(Path("b.png"))
 
 
+def test_the_photo_is_never_shown_over(tedi_):
+    before = Path(photo("face.png")).read_bytes()
+    for more in ([], ["--overwrite"]):
+        status, out, _ = tedi_("invert", "face.png", "--show", *more)
+        assert (status, out) == (0, ["face.safetensors", "face-inversion.png"])
+    assert Path("face.png").read_bytes() == before
+
+
 def test_json_tells_paths_and_records(tedi_):
     _, [line], _ = tedi_("invert", photo(), "--json", "--show", "--out", "made")
     told = json.loads(line)
-    assert (told.pop("path"), told.pop("show")) == ("made/a.safetensors", "made/a.png")
+    assert (told.pop("path"), told.pop("show")) == ("made/a.safetensors", "made/a-inversion.png")
     assert told == codes.load_record(Path("made/a.safetensors"))
 
 
@@ -240,7 +248,7 @@ def test_a_code_made_otherwise_is_kept(tedi_, change, monkeypatch):
 def test_what_is_to_be_shown_is_made_for_a_code_that_is_there(tedi_):
     tedi_("invert", photo("b.png"), "--out", "made")
     status, out, _ = tedi_("invert", "b.png", "--out", "made", "--show")
-    assert (status, out) == (0, ["made/b.safetensors", "made/b.png"])
+    assert (status, out) == (0, ["made/b.safetensors", "made/b-inversion.png"])
     assert Path(out[1]).is_file()
 
 

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,70 @@ def test_a_saved_map_keeps_numbers_and_record(tmp_path):
         maps.save(labels, tmp_path / "a.png", {})
     with pytest.raises(UsageError, match="must keep its numbers"):
         maps.save(labels, tmp_path / "a.jpg", {})
+
+
+def read_both_ways(picture, path):
+    """Labels of a picture in memory, which are those of its file."""
+    picture.save(path)
+    found = maps.load(path)
+    with Image.open(path) as again:
+        assert (maps._of_picture(again) == found).all()
+    assert (maps._of_picture(picture) == found).all()
+    return found
+
+
+LEVELS = np.arange(16, dtype=np.uint8).reshape(4, 4)
+ORDER = np.arange(19)[::-1].astype(np.uint8)
+
+
+def indexed(indices, palette):
+    picture = Image.frombytes("P", indices.shape[::-1], indices.astype(np.uint8).tobytes())
+    picture.putpalette(palette)
+    return picture
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.fromarray(LEVELS),
+        Image.fromarray(LEVELS.astype(np.uint16)),
+        Image.fromarray(COLOURS[LEVELS]),
+        indexed(LEVELS, COLOURS.tobytes()),
+        indexed(ORDER[LEVELS], COLOURS[::-1].tobytes()),  # painted, and colours renumbered
+        indexed(LEVELS, bytes(range(1, 58))),  # colours that mean nothing
+        indexed(LEVELS, [level for level in range(19) for _ in "rgb"]),
+    ],
+    ids=["L", "I;16", "RGB", "own palette", "own colours", "other colours", "grey"],
+)
+def test_every_kind_of_map_is_read_alike_from_file_and_memory(picture, tmp_path):
+    assert (read_both_ways(picture, tmp_path / "map.png") == LEVELS).all()
+
+
+def test_levels_are_no_colours_whatever_the_profile(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_to_srgb", lambda _: pytest.fail("took levels for colours"))
+    Image.fromarray(LEVELS).save(tmp_path / "map.png", icc_profile=b"grey, gamma 1.8")
+    assert (maps.load(tmp_path / "map.png") == LEVELS).all()
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (Image.fromarray(np.array([[3, 300, 77]], np.uint16)), "classes 0 to 18, got 77, 300"),
+        (Image.fromarray(np.arange(99, dtype=np.uint8)[None]), "19, 20, 21, 22, 23, 24, 25, 26, …"),
+        (
+            indexed(np.array([[1, 2, 3]]), [*COLOURS[:3].ravel(), 9, 9, 8]),
+            "unknown colours (#090908)",
+        ),
+        (Image.new("RGB", (2, 2), (1, 2, 3)), "1 unknown colours (#010203)"),
+        (Image.new("F", (2, 2)), "floating-point pixels"),
+    ],
+    ids=["levels", "many levels", "indexed", "colours", "floats"],
+)
+def test_what_is_no_map_is_told_with_the_file(picture, says, tmp_path):
+    path = tmp_path / ("map.tif" if picture.mode == "F" else "map.png")
+    picture.save(path)
+    with pytest.raises(UsageError, match=re.escape(f"{path}: ") + ".*" + re.escape(says)):
+        maps.load(path)
 
 
 def test_grey_levels_are_numbers_and_colours_are_those_of_the_palette(tmp_path):
@@ -498,6 +563,28 @@ def test_parse_finds_the_faces_of_a_photo(tedi_, face, parser, drawn):
     assert tedi_("parse", "two.png", "--out", "one.png")[0] == 0
     one = maps.load("one.png")
     assert min((one[:, :350] > 0).any(), (one[:, 350:] > 0).any()) == 0
+
+
+def test_parse_writes_the_maps_of_aligned_faces_alone(tedi_, face, parser, drawn):
+    photo = Image.new("RGB", (700, 330), (90, 120, 90))
+    for number, picture in enumerate(images.to_pil(drawn)):
+        photo.paste(picture, (40 + 350 * number, 30))
+    photo.save("two.png")
+    how = ("--crop", "--masks", "hair")
+    status, out, _ = tedi_("parse", "two.png", *how, "--face", "all")
+    names = [f"two-parts-face{number}{end}.png" for number in (1, 2) for end in ("", "-hair")]
+    assert (status, out) == (0, names)
+    inner = torch.tensor(REGIONS["face"])
+    alone = parser.labels(drawn)
+    for path in out[::2]:
+        found = maps.prepare(path)[0].argmax(dim=0)  # as --label takes it
+        where = torch.isin(alone, inner)
+        shares = ((found == alone) & where).sum((1, 2)) / where.sum((1, 2))
+        assert shares.max() > 0.8
+    assert tedi_("parse", "two.png", *how, "--face", "all")[0] == 1
+    assert tedi_("parse", "two.png", "--crop", "--face", 2, "--out", "b.png")[1] == ["b.png"]
+    assert (maps.load("b.png") == maps.load(out[2])).all()
+    assert images.read_provenance("b.png")["crop"]
 
 
 def test_parse_writes_masks_and_colours_beside_it(tedi_, face):

@@ -19,7 +19,7 @@ from tedi.errors import TediError, UsageError
 from tedi.images import read_provenance
 from tedi.modalities import labels, sketch
 from tedi.modalities.labels import COLOURS, one_hot
-from tedi.pipeline.content import Contents
+from tedi.pipeline.content import STRUCTURE, Contents
 from tedi.pipeline.photos import Photos
 from tedi.training import structure
 from tedi.training.loop import Settings, run
@@ -33,7 +33,6 @@ def encoder():
     torch.manual_seed(0)
     made = StructureEncoder().eval().requires_grad_(False)
     torch.nn.init.normal_(made.offset.weight, std=0.01)
-    made.fill.copy_(0.5 * torch.eye(512))
     return made
 
 
@@ -137,9 +136,11 @@ def test_defaults_follow_from_what_is_given():
         ("sketch", "mix: expected text=fine"),
         ("sketsh=fine", "did you mean 'sketch'"),
         ("sketch=corse", "did you mean 'coarse'"),
-        ("sketch=fine:2", "shares of 0 to 1, got '2'"),
-        ("sketch=fine:much", "shares of 0 to 1, got 'much'"),
+        ("text=fine:2", "shares of 0 to 1, got '2'"),
+        ("text=fine:much", "shares of 0 to 1, got 'much'"),
         ("photo=fine", "photo is not given; given is sketch, text"),
+        ("sketch=medium+fine", "sketch has no fine layers; it rules coarse and medium ones"),
+        ("sketch=coarse,sketch=medium", "sketch is given twice"),
     ],
 )
 def test_a_mix_that_cannot_be(mix, message):
@@ -202,8 +203,10 @@ def test_drawings_are_moved_torn_and_roughened_as_asked():
     assert torch.equal(structure.moved(lines, rng, 0.0), lines)
     assert torch.equal(structure.torn(lines, rng, 0.0), lines)
     assert (structure.torn(lines, rng, 1.0).mean(dim=(1, 2, 3)) < 1).all()
-    planes = one_hot(torch.from_numpy(a_map(32, 32))[None].repeat_interleave(3, 0))
-    assert torch.equal(structure.moved(planes, rng, 1.0).sum(dim=1), torch.ones(3, 32, 32))
+    parts = torch.from_numpy(a_map(32, 32)).float().expand(3, 1, -1, -1)
+    shifted = structure.moved(parts, rng, 1.0, "labels")
+    assert not torch.equal(shifted, parts)
+    assert set(shifted.unique().tolist()) == {0.0, 13.0}
     maps = np.random.default_rng(1).integers(0, 19, (3, 128, 128), dtype=np.uint8)
     rough = structure.roughened(maps, rng, 1.0)
     assert (rough != maps).any()
@@ -223,7 +226,7 @@ def test_sketches_come_from_their_seed_alone(generator, ws):
 def test_the_task_learns_and_its_file_loads(generator, tmp_path, monkeypatch):
     monkeypatch.setattr(structure, "HELD_DRAWN", 1)
     options = StructureOptions(
-        drawn_batch=1, photo_batch=1, back=1, held_out=2, average=600, compiled=False
+        drawn_batch=1, photo_batch=1, back=2, held_out=2, average=600, compiled=False
     )
     settings = Settings("structure", steps=2, out=str(tmp_path / "s.safetensors"), warmup=1)
     ws = drawn_codes(generator, 3)
@@ -238,13 +241,14 @@ def test_the_task_learns_and_its_file_loads(generator, tmp_path, monkeypatch):
         generator, generator.preview, parser, visual, (faces, faces), options, settings
     )
     terms = task.step(0)
-    assert set(terms) == {"code", "photo code", "offsets", "parts", "grey"}
+    wanted = "code, photo code, offsets, parts, free, own, grey, fooled, judge"
+    assert list(terms) == wanted.split(", ")
     assert all(bool(value.isfinite()) for value in terms.values())
     figures = run(task, settings, folder=tmp_path / "run")
     assert 0 <= figures["label map: mean IoU of 11 classes"] <= 1
     encoder = native.load_structure_encoder(tmp_path / "s.safetensors")
     assert (encoder.slots, encoder.ruled) == (16, 9)
-    assert encoder.fill.any()
+    assert ((encoder.fill - 0.5).abs().amax(dim=1) > 0).all()  # every slot's gains have learned
 
 
 def test_a_file_of_something_else_is_refused():
@@ -256,11 +260,17 @@ def test_a_file_of_something_else_is_refused():
 
 
 @pytest.fixture
-def tedi_(capsys, encoder, tmp_path, monkeypatch):
-    """The command on the real networks, but for an encoder that has learned nothing."""
+def model(encoder, tmp_path):
+    """The real networks, but for an encoder that has learned nothing."""
     model = tedi.load()
     model.contents._encoder = encoder
-    model.contents.photos.file = lambda name: tmp_path / name
+    model.contents.file = (tmp_path / STRUCTURE, "0" * 64)
+    return model
+
+
+@pytest.fixture
+def tedi_(capsys, model, tmp_path, monkeypatch):
+    """The command on that model."""
     for name in ("generate", "redo", "edit"):
         monkeypatch.setattr(f"tedi.cli.{name}._load", lambda **_: model)
     monkeypatch.chdir(tmp_path)
@@ -292,6 +302,34 @@ def test_a_sketch_and_words_make_a_picture_that_is_made_again_and_edited(tedi_):
     assert np.array_equal(*pair)  # nothing is left out of the face that is edited
 
 
+def test_a_face_of_other_weights_is_not_made_again(tedi_, model):
+    made = ("generate", "--sketch", "face.png", "--preview", "--out", "a.png")
+    assert tedi_(*made)[0] == 0
+    model.contents.file = (model.contents.file[0], "1" * 64)
+    for again in (("run", "a.png", "--out", "b.png"), ("edit", "a.png", "older", "--preview")):
+        status, out, err = tedi_(*again)
+        assert (status, out) == (1, [])
+        assert f"made with other weights ({STRUCTURE}: 00000000, here 11111111)" in err
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"content": {"sketch": "face.png"}}, "expected file and sha256 of sketch, got 'face.png'"),
+        ({"content": {"sketch": {"sha256": "0"}}}, "expected file and sha256 of sketch"),
+        ({"mix": "text=fine"}, "mix: is for content; leave it out"),
+        ({"content": {"sketch": {"file": "face.png", "sha256": "0"}}}, "another sketch than the"),
+    ],
+)
+def test_recipes_by_hand_that_cannot_be(tedi_, told, message):
+    recipe = {"command": "generate", "prompts": ["a man"], "preview": True, **told}
+    Path("r.json").write_text(json.dumps(recipe))
+    status, out, err = tedi_("run", "r.json")
+    assert (status, out) == (1 if "another" in message else 2, [])
+    assert message in err
+    assert err.count("\n") == 1
+
+
 def test_words_alone_keep_out_of_what_a_mix_gives_to_others(tedi_):
     for name, mix in {"all.png": "text=coarse+medium+fine", "none.png": "text="}.items():
         made = ("generate", "--text", "red hair", "--label", "map.png", "--mix", mix, "--preview")
@@ -305,7 +343,7 @@ def test_words_alone_keep_out_of_what_a_mix_gives_to_others(tedi_):
 def test_the_plan_tells_every_default(tedi_):
     status, out, err = tedi_("generate", "--sketch", "face.png", "-n", 2, "--dry-run")
     assert (status, out) == (0, ["face-seed0.png", "face-seed1.png"])
-    assert err == "mix: sketch=coarse+medium, variety 0.7\n"
+    assert err == "mix: sketch=coarse+medium, variety 0.5\n"
     _, out, _ = tedi_("generate", "red hair", "--label", "map.png", "--dry-run", "--json")
     assert json.loads(out[0])["mix"] == "label=coarse+medium,text=coarse+medium+fine"
 
@@ -316,7 +354,9 @@ def test_the_plan_tells_every_default(tedi_):
         (("--sketch", "none.png"), "none.png: no such file"),
         (("a man", "--mix", "sketch=fine"), "--mix: is for --sketch, --label and --photo"),
         (("a man", "--text", "a woman", "--sketch", "face.png"), "--text: the prompt is given tw"),
-        (("--sketch", "face.png", "--mix", "label=fine"), "label is not given; given is sketch"),
+        (("--sketch", "face.png", "--mix", "label=coarse"), "label is not given; given is sketch"),
+        (("--photo", "face.png", "-n", "2"), "--seed: the photo rules all layers"),
+        (("--photo", "face.png", "--variety", "1"), "--variety: is for --sketch and --label"),
         ((), "give a prompt"),
         (("--label", "face.png"), "0 to 18, got 255"),
     ],

@@ -8,7 +8,7 @@ CODES = [
     "configs/structure.yaml",
     "--folder=runs/structure-codes",
     "--set=out=runs/structure-codes.safetensors",
-    "--set=steps=400",
+    "--set=steps=700",
     "--set=lr=0.0005",
     "--set=options.start=''",
     "--set=options.drawn_batch=16",

@@ -21,9 +21,10 @@ from tedi.cli.combine import (
 from tedi.cli.faces import Source, check_files, check_weights, result_paths
 from tedi.cli.generate import _load
 from tedi.cli.invert import _steps_bar
-from tedi.cli.options import steps_option
+from tedi.cli.options import check_codes, steps_option
 from tedi.cli.photos import (
     PhotoSettings,
+    check_settings,
     crop_option,
     detail_option,
     open_photos,
@@ -31,6 +32,7 @@ from tedi.cli.photos import (
     regions_of,
 )
 from tedi.cli.recipes import check_recipe, placed_told, write_recipe
+from tedi.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,8 +108,11 @@ def diffuse(
     regions = () if region == INNER else regions_of(region)
     wanted = PhotoSettings(align=align, detail=detail, crop=crop)
     settings = each_of(wanted, which, len(sources))
+    check_settings(sources[1], settings[1])
     name = f"{sources[0].name} in {sources[1].name}"
     [path] = result_paths(out, [(name, name)], whose="a diffusion")
+    if sources[1].photo or "photo" in sources[1].start:  # whose code is told, to put a face back
+        check_codes(path, 2, "two faces")
     check_files(path, code=save_code, overwrite=overwrite or dry_run)
     check_recipe(recipe, overwrite=overwrite or dry_run)
     if dry_run:
@@ -131,9 +136,9 @@ def diffuse(
 
 def _options(steps: int | None) -> Any:
     """Settings of the optimisation; without its domain term, which diffusion leaves out."""
-    from tedi.inversion.optimize import InDomain
+    from tedi.inversion.optimize import InversionOptions
 
-    options = replace(InDomain.defaults, domain=0.0)
+    options = InversionOptions(domain=0.0)
     return options if steps is None else replace(options, steps=steps)
 
 
@@ -178,6 +183,8 @@ def _diffused(
 
     if regions:
         mask = torch.from_numpy(model.photos.mask(target, target.crop, regions))[None, None]
+        if not mask.any():
+            raise UsageError(f"--region: TARGET shows no {' or '.join(regions)}; name another")
     else:
         mask = inner_mask()
     with _steps_bar(options, shown=True) as on_step:

@@ -261,7 +261,7 @@ def show(
     as_json: bool,
 ) -> None:
     """A strip of pictures along a direction: a row for each seed, a column for each strength."""
-    from tedi.images import contact_sheet, save
+    from tedi.images import check_sheet, contact_sheet, save
     from tedi.outputs import output_paths
 
     if len(seeds) * len(strengths) > 10 * MAX_STEPS:
@@ -269,6 +269,8 @@ def show(
     path = next(output_paths(out, prompts=[Path(name).name], seeds=seeds[:1]))
     if path.exists() and not overwrite:
         raise TediError(f"{path}: already exists; pass --overwrite to replace it")
+    labels = [f"seed {seed}" for seed in seeds]
+    check_sheet(path, len(seeds), len(strengths), labels=labels)
     direction = _find(name)
     others = [_find(other) for other in given]
     if direction.space == "s" and preview:
@@ -279,7 +281,6 @@ def show(
     moves = [scale * strength for strength in strengths]
     rows = [_strip(generator, direction, seed, moves, psi, preview) for seed in seeds]
     columns = [f"{move:+.2g}" if move else "0" for move in strengths]
-    labels = [f"seed {seed}" for seed in seeds]
     sheet = contact_sheet(rows, labels=labels, column_labels=columns)
     record = _record(direction, seeds, moves, psi, preview) | {
         "weights": weights | _hashes([name, *given])

@@ -25,6 +25,7 @@ from tedi.cli.generate import _load
 from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import (
     align_option,
+    check_codes,
     device_option,
     dtype_option,
     inversion_option,
@@ -33,6 +34,7 @@ from tedi.cli.options import (
 )
 from tedi.cli.photos import (
     PhotoSettings,
+    check_settings,
     crop_option,
     detail_option,
     open_photos,
@@ -203,6 +205,7 @@ def edit(
     """  # noqa: D301
     source = read_face(face, psi=psi, photo=photo)
     settings = PhotoSettings(which, align, inversion, steps, regions_of(region), detail, crop, onto)
+    _check_options(source, settings)
     asked = [clean(text) for text in texts]
     if not asked and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
@@ -218,6 +221,7 @@ def edit(
     name = " ".join(asked) or ("undo" if undo else "")
     named = [(f"{source.name} {name}", name or source.name)]
     [path] = result_paths(out, named, seed=source.seed, whose=str(source.file))
+    plan.check_picture(path)
     check_files(path, code=save_code, overwrite=overwrite or dry_run)
     check_recipe(recipe, overwrite=overwrite or dry_run)
     model = _load(device=device, dtype=dtype, compiled=False)
@@ -253,6 +257,18 @@ class Plan:
     anyway: bool
     settings: PhotoSettings
 
+    def check_picture(self, path: Path) -> None:
+        """Raises a UsageError if the format of a file cannot hold the strip, or what it is of."""
+        from tedi.images import check_sheet
+
+        codes = self.source.start.get("codes", ())
+        check_codes(path, len(codes), " and ".join(codes))
+        if self.strip:
+            check_sheet(path, 1, 1 + len(self.columns), column_labels=self._labels())
+
+    def _labels(self) -> list[str]:
+        return ["before", *(label for label, _ in self.columns)]
+
     def write(
         self, model: "Toolkit", path: Path, save_code: Path | None, *, exist: Exist
     ) -> dict[str, Any]:
@@ -264,6 +280,7 @@ class Plan:
             check_weights(self.source, model)
         steps = (*self.kept, *self.columns[-1][1])
         photos = open_photos(model, self.source, self.settings)
+        check_codes(path, len(photos), f"{len(photos)} faces")
         asked: Sequence[Photo | None] = photos or [None]
         faces = [self._codes(model, photo) for photo in asked]
         start = faces[0][0] if len(faces) == 1 else {"faces": [start for start, _ in faces]}
@@ -284,7 +301,7 @@ class Plan:
         """What a record says of a strip: labels, and the steps of each picture."""
         chains = [self.source.steps, *((*self.kept, *new) for _, new in self.columns)]
         return {
-            "strip": ["before", *(label for label, _ in self.columns)],
+            "strip": self._labels(),
             "columns": [[asdict(step) for step in steps] for steps in chains],
         }
 
@@ -334,7 +351,7 @@ class Plan:
         row = self._drawn(model, photos, shown, wanted)
         if not self.strip:
             return row[-1]
-        return contact_sheet([row], column_labels=["before", *(label for label, _ in self.columns)])
+        return contact_sheet([row], column_labels=self._labels())
 
     def _drawn(
         self, model: "Toolkit", photos: "list[Photo]", shown: Any, wanted: "Sequence[Any]"
@@ -351,6 +368,18 @@ class Plan:
             raise UsageError("--crop, --strip: show one face; choose it with --face K")
         before = draw(shown)
         return [put_together(model, photos, before, draw(column), settings) for column in wanted]
+
+
+def _check_options(source: Source, settings: PhotoSettings) -> None:
+    """Raises a UsageError that names an option for photos that FACE has no use for."""
+    check_settings(source, settings)
+    if settings.which == "largest":
+        return
+    if not settings.align:
+        raise UsageError("--face: with --no-align the photo is one face; leave one of them")
+    if not source.photo:
+        name = source.file or source.name
+        raise UsageError(f"--face: chooses among those of a photo, and {name} is one; leave it out")
 
 
 def _columns(

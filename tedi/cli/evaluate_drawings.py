@@ -22,6 +22,7 @@ from tedi.cli.evaluate_inversion import Source as PhotoSource
 from tedi.cli.options import Seeds, device_option, full_option
 from tedi.cli.sketch import PARSER, STYLES
 from tedi.errors import TediError, UsageError
+from tedi.mixing import VARIETY
 from tedi.outputs import picture_format, write_atomically
 from tedi.prompts import clean
 from tedi.registry import unknown
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from tedi.pipeline import Toolkit
     from tedi.pipeline.content import Content
 
-COUNT, PSI, VARIETY = 40, 0.7, 0.7
+COUNT, PSI = 40, 0.7
 SIZE = 256  # pixels of drawings
 SHEET_ROWS, SHEET_SEEDS = 12, 3
+TEXT_METRICS = ("lines-lost", "parts-lost")
+"""Metrics of what a text takes away from a drawing; a run without texts has none of them."""
 MAPS = "label maps"  # what the scores of label maps are called, as those of sketches by style
 
 Looks = dict[str, "Tensor"]
@@ -431,7 +434,7 @@ class Run:
         }
         text = _caption(model, plan.text) if plan.text is not None else None
         made = _made_with(model, judge)
-        made["weights"] |= model.photos.weights
+        made["weights"] |= model.photos.weights | model.contents.weights(["sketch"])
         setting = {**made, "evaluates": plan.kind, "psi": plan.psi, "preview": plan.preview}
         setting |= {"variety": plan.variety, "mix": _shares(plan, [plan.kind])}
         return cls(model, judge, plan, faces, drawers, text, setting, _store(folder, setting))
@@ -483,8 +486,8 @@ class Run:
 
         looks = found.looks[method]
         scores, left_out = measure(self._followed(method, looks))
-        if not self.plan.told:
-            left_out.clear()
+        if not self.plan.told:  # nobody asked what text adds
+            left_out = {name: why for name, why in left_out.items() if name not in TEXT_METRICS}
         drawn = {"alone": self._drawn(looks, "alone", found.captions)}
         names = {"frechet": "alone", "diversity": "alone"}
         if self.plan.told:

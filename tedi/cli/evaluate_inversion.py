@@ -19,7 +19,7 @@ from tedi.cli.evaluate import _bar, _load, _made_with
 from tedi.cli.options import device_option, steps_option
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
-from tedi.outputs import write_atomically
+from tedi.outputs import picture_format, write_atomically
 from tedi.prompts import STRENGTH
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ def inversion(
         raise UsageError("--steps: no method here takes any; pass --method optimize")
     if text and direction:
         raise UsageError("--edit: is a text instead of --direction; leave one of them")
+    if sheet:
+        picture_format(sheet)
     sources = _sources(folder, rows, count)
     lines = Lines(out / LINES, resume=resume)
     bench = Bench.of(*_load(device), (text or EDIT, direction, strength), identity)
@@ -191,11 +193,11 @@ class Source:
         """
         if isinstance(self.data, Path):
             return model.photos.open(self.data, aligned=aligned)[0]
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
 
         try:
             with Image.open(io.BytesIO(self.data)) as picture:
-                whole = picture.convert("RGB")
+                whole = ImageOps.exif_transpose(picture).convert("RGB")
         except (UnidentifiedImageError, OSError) as error:
             raise TediError(f"{self.name}: no picture tedi can read ({error})") from error
         try:
@@ -330,6 +332,7 @@ class Bench:
             p_norm=PNorm.measure(generator),
         )
         networks = {"perceptual": looked, "identity": person, "editability": told}
+        networks["edited_identity"] = person
         same = getattr(describe, "same", math.nan)
         return cls(model, judge, measure, same, networks, preview_size(generator))
 
@@ -344,6 +347,7 @@ class Bench:
         """Code (L, C) of a photo, and what was measured of it."""
         import torch
 
+        from tedi.editing.regions import keep_detail
         from tedi.inversion.encode import draw_full
         from tedi.inversion.likeness import fit
         from tedi.metrics.boundaries import log_odds
@@ -354,6 +358,9 @@ class Bench:
             target = fit(photo.image.to(ws), self.size)
             image = draw_full(self.model.generator, ws, self.size)
             figures = self.measure(image, target, ws)
+            after = draw_full(self.model.generator, self.measure.edit(ws), self.size)
+            after = keep_detail(target, image.clamp(-1, 1), after.clamp(-1, 1))
+            figures["edited_identity"] = self.measure.apart(after, target)
             shown = log_odds(self.judge.network(target))
             read = log_odds(self.model.text.codes(ws))
         told = {name: float(f"{float(value[0]):.6g}") for name, value in figures.items()}

@@ -182,8 +182,9 @@ def check_weights(source: Source, model: "Toolkit") -> None:
     """Raises a TediError if a picture was made with other weights; a preview head draws only."""
     from tedi.pipeline import PREVIEW
 
+    known = model.all_weights
     for name, sha in source.weights.items():
-        here = model.weights.get(name, "none")
+        here = known.get(name, "none")
         if name != PREVIEW and here != sha:
             raise TediError(
                 f"{source.file}: made with other weights ({name}: {sha[:8]}, here {here[:8]}), "
@@ -253,6 +254,7 @@ def edit_record(
 ) -> dict[str, Any]:
     """The record of an edited picture: `read_face` makes the same face of it again."""
     made = model.record_of("", 0, preview=preview)
+    made["weights"] = made["weights"] | model.contents.weights(start.get("codes", ()))
     texts = [start.get("prompt"), *(step.text for step in steps)]
     return {
         "command": "edit",

@@ -15,7 +15,15 @@ import click
 from tedi import recipe as recipes
 from tedi.cli.given import Given, given_options
 from tedi.cli.hearing import Listener, explain
-from tedi.cli.options import MAX_SEED, Bars, Seeds, batch_size_option, device_option, dtype_option
+from tedi.cli.options import (
+    MAX_SEED,
+    Bars,
+    Seeds,
+    batch_size_option,
+    check_codes,
+    device_option,
+    dtype_option,
+)
 from tedi.cli.recipes import CONTENT, DRAWING, Generate, check_recipe, recipe_option, seeds_told
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 
     from tedi.pipeline import Toolkit
 
-MAX_CELLS = 2000
+MAX_CELLS, CELL = 2000, 256
 
 
 @click.command()
@@ -129,8 +137,9 @@ def generate(
     Paths go to stdout; progress, and words that cannot be drawn, to stderr.
     """  # noqa: D301
     given = Given(sketch, label, photo, mix, variety)
-    given.check()
-    lines, chosen = _texts(_one(text, words), prompts, given), _seeds(seeds, count)
+    chosen = _seeds(seeds, count)
+    given.check(len(chosen))
+    lines = _texts(_one(text, words), prompts, given)
     texts = list(lines.values())
     drawing = {"psi": psi, "strength": strength, "method": method}
     drawing |= {"preview": preview, "batch_size": batch_size, "anyway": anyway}
@@ -151,19 +160,24 @@ def generate(
     paths = output_paths(out, prompts=names[:1] if grid else names, seeds=run.named_seeds(grid))
     first = next(paths)
     paths = chain([first], paths)
+    if grid:
+        run.check_sheet(first)
     if dry_run:
         return run.show(paths)
     model = _load(device=device, dtype=dtype, compiled=compiled)
     if explained:
         return explain(model.text, texts, as_json=as_json)
     if content := given.load(model, text=any(texts)):
+        check_codes(first, len(content.codes), " and ".join(content.codes))
         drawing["content"] = content
     if prompts and not anyway:
         _check_understood(model, lines, prompts)
+    told = run.recipe(model, grid=grid, device=device, suffix=first.suffix.lower())
+    if recipe and prompts and not overwrite:
+        _check_goes_on(told, recipe)
     run.write_sheet(model, first) if grid else run.write(model, paths)
     if recipe:
-        told = run.recipe(model, grid=grid, device=device, suffix=first.suffix.lower())
-        recipes.write(told, recipe, exist=run.exist)
+        recipes.write(told, recipe, exist="overwrite" if prompts else run.exist)
 
 
 @dataclass(frozen=True)
@@ -249,24 +263,31 @@ class Run:
             waiting.append((path, listen(prompt)))
             yield prompt, seed
 
+    def check_sheet(self, path: Path) -> None:
+        """Raises a UsageError if the format of a file cannot hold all pictures in one sheet."""
+        from tedi.images import check_sheet
+
+        rows, labels = _rows([None] * self.total, self.texts, self.seeds)
+        check_sheet(path, len(rows), max(map(len, rows)), labels=labels, cell=CELL)
+
     def write_sheet(self, model: "Toolkit", path: Path) -> None:
         """Draw all pictures into one contact sheet: a row a prompt, a column a seed."""
         from tedi.images import contact_sheet, save
 
+        self.check_sheet(path)
         if path.exists() and not self.overwrite:
             raise _exists(path)
-        cell = 256
         record: dict[str, Any] = {}
         pictures = []
         listen = Listener(model.text, anyway=self.drawing.get("anyway", False))
         unheard = list(dict.fromkeys(phrase for text in self.texts for phrase in listen(text)))
         with _bar(self.total) as bar:
             for face in model.stream(self.pairs(), **self.drawing):
-                pictures.append(face.picture.resize((cell, cell), reducing_gap=3.0))
+                pictures.append(face.picture.resize((CELL, CELL), reducing_gap=3.0))
                 record = record or self._record(face.record)
                 bar.update()
         rows, labels = _rows(pictures, self.texts, self.seeds)
-        sheet = contact_sheet(rows, labels=labels, cell=cell)
+        sheet = contact_sheet(rows, labels=labels, cell=CELL)
         record |= {"prompt": "; ".join(self.texts), "seed": None, "seeds": list(self.seeds)}
         record |= {"prompts": list(self.texts), "grid": True}
         save(sheet, path, record, exist=self.exist)
@@ -304,8 +325,8 @@ def _exists(path: Path) -> TediError:
 
 
 def _rows(
-    pictures: Sequence["Image"], texts: Sequence[str], seeds: Sequence[int]
-) -> tuple[list[Sequence["Image"]], list[str]]:
+    pictures: Sequence["Image | None"], texts: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[Sequence["Image | None"]], list[str]]:
     """Rows and labels of a sheet: by prompt, or for a single prompt in a near-square."""
     columns = len(seeds) if len(texts) > 1 else math.ceil(math.sqrt(len(seeds)))
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
@@ -362,6 +383,19 @@ def _check_understood(model: "Toolkit", lines: Mapping[int, str], prompts: Path)
             )
 
 
+def _check_goes_on(told: Generate, path: Path) -> None:
+    """Raises a TediError if a recipe is there of another run than this one with other pictures."""
+    if not path.exists():
+        return
+    try:
+        there = recipes.read(path).told()
+    except TediError:
+        raise _exists(path) from None
+    pictures = {"prompts": told.prompts, "seeds": told.seeds}
+    if there | pictures != told.told() | pictures:
+        raise _exists(path)
+
+
 def _seeds(seeds: Sequence[int] | None, count: int | None) -> Sequence[int]:
     """Seeds of a prompt's pictures: as given, or `count` of them from the one given."""
     if seeds is None:
@@ -379,7 +413,10 @@ def _seeds(seeds: Sequence[int] | None, count: int | None) -> Sequence[int]:
 
 def _out(out: str | None, *, prompts: Path | None, grid: bool) -> str | None:
     """Where to write; a run that can be resumed needs names that depend on nothing but itself."""
-    if prompts is None or grid or (out and ("{" in out or Path(out).suffix)):
+    if prompts is None or grid:
+        return out
+    folder = out and (out.endswith(("/", os.sep)) or os.path.isdir(out))
+    if out and not folder and ("{" in Path(out).name or Path(out).suffix):
         return out
     return os.path.join(out or prompts.stem, "{prompt}-seed{seed}.png")
 

@@ -35,7 +35,8 @@ OPTIONS = (
     click.option(
         "--label",
         type=click.Path(path_type=Path),
-        help="A label map, as tedi parse writes them: class numbers or their colours.",
+        help="A label map of an aligned face, as tedi parse --crop writes it: class numbers or "
+        "their colours.",
     ),
     click.option(
         "--photo",
@@ -86,20 +87,31 @@ class Given:
         """What pictures are called that no words name."""
         return " ".join(slug(path.stem) for path in self.files.values())
 
-    def check(self) -> None:
+    def check(self, seeds: int = 1) -> None:
         """Raises what can be known before anything is loaded.
 
+        Args:
+            seeds: how many are asked for.
+
         Raises:
-            UsageError: settings of files that are not given, or a mix that cannot be.
+            UsageError: settings of files that are not given, a mix that cannot be, or several
+                seeds where none has a say.
             TediError: a file that is not there.
         """
         for name, value in (("mix", self.mix), ("variety", self.variety)):
             if value is not None and not self.files:
                 raise UsageError(f"--{name}: is for --sketch, --label and --photo; give one")
+        if self.variety is not None and not (self.sketch or self.label):
+            raise UsageError("--variety: is for --sketch and --label; give one")
         for path in self.files.values():
             if not path.is_file():
                 raise TediError(f"{path}: no such file")
-        mixing.chosen([*self.files, "text"], self.mix)
+        shares = mixing.chosen([*self.files, "text"], self.mix)
+        if seeds > 1 and shares.get("photo") == dict.fromkeys(mixing.GROUPS, 1.0):
+            raise UsageError(
+                "--seed: the photo rules all layers, so that every seed gives the same face; give "
+                "one seed, or leave seeds some layers as in --mix photo=coarse+medium"
+            )
 
     def told(self, *, text: bool) -> dict[str, Any]:
         """The plan, for --dry-run: files, and every default."""

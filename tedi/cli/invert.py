@@ -54,7 +54,11 @@ UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights")
 )
 @which_option
 @align_option
-@click.option("--show", is_flag=True, help="Write a picture beside each code: photo, inversion.")
+@click.option(
+    "--show",
+    is_flag=True,
+    help="Write CODE-inversion.png beside each code: the photo, and what the code draws.",
+)
 @click.option("--preview", is_flag=True, help="Draw what --show shows at 256 px, faster.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
 @device_option
@@ -204,7 +208,7 @@ class Run:
         wanted = {name: value for name, value in here.items() if name not in UNLIKE}
         if alike != json.loads(json.dumps(wanted)) or not _is_current(there.get("weights")):
             raise TediError(f"{path}: exists and is another code; pass --overwrite or --out")
-        if self.show and not path.with_suffix(".png").is_file():
+        if self.show and not _shown(path).is_file():
             return False
         self._tell(path, there)
         return True
@@ -240,7 +244,7 @@ class Run:
             "weights": _weights(model),
         }
         if self.show:
-            self._show(model, photo, inversion, path.with_suffix(".png"), record)
+            self._show(model, photo, inversion, _shown(path), record)
         # A file that is there is this code, or is to be replaced: `_done` has seen to that.
         codes.save(path, inversion.ws[0], json.dumps(record), exist="overwrite")
         self._tell(path, record)
@@ -263,11 +267,16 @@ class Run:
         save(sheet, path, record | {"shows": labels}, exist=exist)
 
     def _tell(self, path: Path, record: dict[str, Any]) -> None:
-        shown = path.with_suffix(".png")
+        shown = _shown(path)
         if not self.as_json:
             return click.echo("\n".join(map(str, [path, *([shown] if self.show else [])])))
         told = {"path": str(path), **({"show": str(shown)} if self.show else {}), **record}
         click.echo(json.dumps(told))
+
+
+def _shown(path: Path) -> Path:
+    """The picture beside a code; never the photo, which may lie there by the code's own name."""
+    return path.with_name(f"{path.stem}-inversion.png")
 
 
 def _figures(inversion: "Inversion") -> dict[str, float]:

@@ -94,6 +94,8 @@ def mix(
 
     Paths go to stdout; progress to stderr.
     """  # noqa: D301
+    from tedi.images import check_sheet
+
     groups = groups_of(layers)
     sources = read_faces([content, *styles], psi=psi, photo=photo)
     photos = PhotoSettings(align=align, inversion=inversion, steps=steps)
@@ -106,6 +108,8 @@ def mix(
     paths = result_paths(out, [(name, name) for name in names], whose="a mix")
     check_files(*paths, code=save_code, overwrite=overwrite or dry_run)
     check_recipe(recipe, overwrite=overwrite or dry_run)
+    if grid:
+        check_sheet(paths[0], 2, 1 + len(styles), column_labels=_labels(len(styles)))
     if dry_run:
         return show_plan(paths, as_json=as_json)
     model = _load(device=device, dtype=dtype, compiled=False)
@@ -130,6 +134,11 @@ def groups_of(names: str) -> tuple[str, ...]:
         if name not in GROUPS:
             raise unknown("layers", name, GROUPS)
     return tuple(group for group in GROUPS if group in asked)
+
+
+def _labels(styles: int) -> list[str]:
+    """Above the columns of a sheet."""
+    return ["content", *(f"style {number}" for number in range(1, styles + 1))]
 
 
 def _mixed(model: "Toolkit", content: Known, style: Known, groups: Sequence[str]) -> "Tensor":
@@ -179,6 +188,6 @@ def _write_sheet(
             drawn += model.pictures(ws, preview=output.preview)
             bar.update()
     above, below = drawn[: len(styles)], drawn[len(styles) :]
-    labels = ["content", *(f"style {number}" for number in range(1, len(styles) + 1))]
+    labels = _labels(len(styles))
     sheet = contact_sheet([[None, *above], below], column_labels=labels)
     output.sheet(model, sheet, path, grid=labels, layers=[*groups])

@@ -87,6 +87,8 @@ def morph(
 
     Paths go to stdout; progress to stderr.
     """  # noqa: D301
+    from tedi.images import check_sheet
+
     sources = read_faces([first, last], psi=psi, photo=photo)
     settings = each_of(PhotoSettings(align=align, inversion=inversion), which, len(sources))
     shares = shares_of(steps, at)
@@ -97,6 +99,8 @@ def morph(
     paths = result_paths(out, names, whose="a morph")
     check_files(*paths, code=save_code, overwrite=overwrite or dry_run)
     check_recipe(recipe, overwrite=overwrite or dry_run)
+    if not alone:
+        check_sheet(paths[0], 1, len(shares))
     if dry_run:
         return show_plan(paths, as_json=as_json)
     model = _load(device=device, dtype=dtype, compiled=False)

@@ -1,11 +1,14 @@
 """What several commands share: options, their types, and groups that import lazily."""
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import click
 
+from tedi.errors import FaceError, TediError, UsageError
 from tedi.inversion import INVERTERS
+from tedi.outputs import picture_format
 from tedi.registry import resolve, unknown
 
 MAX_SEED = 2**32 - 1
@@ -92,6 +95,21 @@ steps_option = click.option(
 )
 
 
+def check_codes(path: str | PathLike[str], count: int, whose: str) -> None:
+    """Raises what writing a picture whose record holds several codes would, before it is drawn.
+
+    Args:
+        path: of the picture; its suffix is the format.
+        count: codes; one takes 44 KB, and all that a JPEG may tell is 65 KB.
+        whose: codes they are.
+
+    Raises:
+        UsageError: more than one, for a JPEG.
+    """
+    if count > 1 and picture_format(path) == "JPEG":
+        raise UsageError(f"--out: a JPEG cannot hold the codes of {whose}; name .png or .webp")
+
+
 class TableGroup(click.Group):
     """Commands of a table, imported when asked for.
 
@@ -119,6 +137,20 @@ class TableGroup(click.Group):
             raise unknown(self.kind, name, self.table)
         command: click.Command = resolve(self.table[name][0])
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what is wrong with a face is told with the option that may help.
+
+        Raises:
+            TediError: what the command raises, with advice where the command has the option.
+        """
+        try:
+            return super().invoke(ctx)
+        except FaceError as error:
+            command = self.get_command(ctx, str(ctx.invoked_subcommand))
+            flags = [flag for each in command.params for flag in each.opts + each.secondary_opts]
+            advised = f"{error}; {error.advice}" if error.option in flags else str(error)
+            raise TediError(advised) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""

@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from tedi.encoders.parser import FaceParser
+    from tedi.faces import Alignment
 
     Labels = NDArray[np.uint8]
 
@@ -30,6 +31,12 @@ SIZE = 1024  # pixels a side of an aligned face, at most
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A .png file.  [default: PHOTO-parts.png here]"
+)
+@click.option(
+    "--crop",
+    is_flag=True,
+    help="The map of the aligned face, not of all of PHOTO, as tedi generate --label takes it; "
+    "with --face all one map a face, MAP-faceK.png.",
 )
 @click.option("--colour", is_flag=True, help="Also a picture of the parts over the photo.")
 @click.option(
@@ -47,6 +54,7 @@ SIZE = 1024  # pixels a side of an aligned face, at most
 def parse(
     photo: Path,
     out: Path | None,
+    crop: bool,
     colour: bool,
     masks: str | None,
     which: Any,
@@ -59,11 +67,13 @@ def parse(
     """Which part of a face each pixel of PHOTO shows: 19 classes.
 
     The map is a PNG of PHOTO's size: pixel values are class numbers, seen as
-    colours. What lies outside the square around a face is background.
+    colours. What lies outside the square around a face is background. With --crop
+    it is that of the square alone, to paint over.
 
     \b
     tedi parse photo.jpg
     tedi parse photo.jpg --face all --colour
+    tedi parse photo.jpg --crop --out map.png
     tedi parse face.png --no-align --masks hair,skin --out parts.png
 
     Paths go to stdout, progress to stderr.
@@ -75,20 +85,52 @@ def parse(
     for name in names:
         numbers(name)
     path = _path(out, photo)
-    beside = [*(["colour"] if colour else []), *map(slug, names)]
-    paths = [path, *(path.with_name(f"{path.stem}-{name}.png") for name in dict.fromkeys(beside))]
-    _check_new(paths, overwrite)
+    beside = list(dict.fromkeys([*(["colour"] if colour else []), *map(slug, names)]))
+    several = crop and which == "all"
+    if not several:
+        _check_new(_beside(path, beside), overwrite)
     picture = images.load(photo)
     if not align:
         _check_square(photo, picture, which)
-    labels, hashes = _labels(picture, str(photo), which if align else None, parser, device)
+    seen, hashes = _labels(picture, str(photo), which if align else None, parser, device)
+    if not (crop and align):
+        seen = [_whole(seen, picture)]
+    stems = [path.with_name(f"{path.stem}-face{s.number}.png") if several else path for s in seen]
+    files = [_beside(stem, beside) for stem in stems]
+    _check_new([file for each in files for file in each], overwrite)
     about = {"command": "parse", "photo": photo.name, "version": tedi.__version__}
-    record = {**about, "weights": hashes}
-    _write(labels, picture, paths, names, record, colour=colour, overwrite=overwrite)
+    record = {**about, "crop": crop, "weights": hashes}
+    for one, paths in zip(seen, files, strict=True):
+        _write(one, paths, names, record, colour=colour, overwrite=overwrite)
+        _tell(one, paths, record, as_json)
+
+
+class Seen(NamedTuple):
+    """What a picture shows.
+
+    Attributes:
+        labels: (H, W) of the picture.
+        picture: a photo, or an aligned face.
+        place: where in a photo the face lies; None for a photo.
+        number: of the face in its photo, 1 for the largest.
+    """
+
+    labels: "Labels"
+    picture: "Image"
+    place: "Alignment | None" = None
+    number: int = 1
+
+
+def _beside(path: Path, names: Sequence[str]) -> list[Path]:
+    """The file of a map, and those of what is written beside it."""
+    return [path, *(path.with_name(f"{path.stem}-{name}.png") for name in names)]
+
+
+def _tell(seen: Seen, paths: Sequence[Path], record: Mapping[str, Any], as_json: bool) -> None:
     if not as_json:
         return click.echo("\n".join(map(str, paths)))
-    told = {"path": str(path), "others": [str(other) for other in paths[1:]], **record}
-    click.echo(json.dumps(told | {"shares": _shares(labels)}))
+    told = {"path": str(paths[0]), "others": [str(other) for other in paths[1:]], **record}
+    click.echo(json.dumps(told | {"shares": _shares(seen.labels)}))
 
 
 def _path(out: Path | None, photo: Path) -> Path:
@@ -115,14 +157,13 @@ def _check_square(photo: Path, picture: "Image", which: object) -> None:
 
 def _labels(
     picture: "Image", name: str, which: Any, parser: str, device: str
-) -> "tuple[Labels, dict[str, str]]":
-    """Labels (H, W) of a picture, and the weights' hashes; with `which` None it is a face."""
+) -> tuple[list[Seen], dict[str, str]]:
+    """Faces of a picture, largest first, and the weights' hashes; with `which` None it is one."""
     import numpy as np
 
     from tedi import faces, pipeline, zoo
     from tedi.checkpoints import native
     from tedi.checkpoints.mtcnn import load_detector
-    from tedi.modalities.labels import laid_out
 
     bars = Bars()
     try:
@@ -133,19 +174,34 @@ def _labels(
     model = native.load_parser(file).to(pipeline.choose_device(device))
     hashes = {path.stem: zoo.sha256(path) for path in (file, finder) if path}
     if finder is None:
-        return _seen(model, picture), hashes
-    pixels = np.asarray(picture)
-    labels = np.zeros(pixels.shape[:2], np.uint8)
-    for face in reversed(faces.choose(load_detector(finder)(pixels), which, name)):  # largest last
-        quad = faces.quad_of(face.points)
-        place = faces.Alignment.of(quad, picture)
-        side = max(256, min(SIZE, round(place.side)))
-        found = laid_out(_seen(model, faces.align(picture, quad, size=side)), place)
+        return [Seen(_parsed(model, picture), picture)], hashes
+    found = load_detector(finder)(np.asarray(picture))
+    chosen = faces.choose(found, which, name)
+    seen = []
+    for number, face in enumerate(found, start=1):
+        if any(face is one for one in chosen):
+            quad = faces.quad_of(face.points)
+            place = faces.Alignment.of(quad, picture)
+            side = max(256, min(SIZE, round(place.side)))
+            crop = faces.align(picture, quad, size=side)
+            seen.append(Seen(_parsed(model, crop), crop, place, number))
+    return seen, hashes
+
+
+def _whole(seen: Sequence[Seen], picture: "Image") -> Seen:
+    """A photo with the parts of its faces where these lie."""
+    import numpy as np
+
+    from tedi.modalities.labels import laid_out
+
+    labels = np.zeros((picture.height, picture.width), np.uint8)
+    for face in reversed(seen):  # largest last
+        found = laid_out(face.labels, face.place) if face.place else face.labels
         labels = np.where(found > 0, found, labels)
-    return labels, hashes
+    return Seen(labels, picture)
 
 
-def _seen(model: "FaceParser", face: "Image") -> "Labels":
+def _parsed(model: "FaceParser", face: "Image") -> "Labels":
     """Labels (H, W) of an aligned face."""
     import numpy as np
     import torch
@@ -159,8 +215,7 @@ def _seen(model: "FaceParser", face: "Image") -> "Labels":
 
 
 def _write(
-    labels: "Labels",
-    picture: "Image",
+    seen: Seen,
     paths: Sequence[Path],
     names: Sequence[str],
     record: dict[str, Any],
@@ -175,8 +230,9 @@ def _write(
     from tedi.modalities import labels as maps
 
     exist: Exist = "overwrite" if overwrite else "error"
+    labels = seen.labels
     maps.save(labels, paths[0], record | {"shows": "parts"}, exist=exist)
-    others = [("parts in colours", _painted(labels, picture))] if colour else []
+    others = [("parts in colours", _painted(labels, seen.picture))] if colour else []
     for name in dict.fromkeys(names):
         mask = np.isin(labels, maps.numbers(name))
         others.append((name, Pillow.fromarray(mask.astype(np.uint8) * 255)))

@@ -55,6 +55,21 @@ class PhotoSettings:
     onto: Path | None = None
 
 
+def check_settings(source: Source, settings: PhotoSettings) -> None:
+    """Raises a UsageError that names what is set for photos, where the face lies in none."""
+    if source.photo or settings.onto or "photo" in source.start:
+        return
+    plain = PhotoSettings()
+    given = {
+        "--region": settings.regions != plain.regions,
+        "--detail": settings.detail != plain.detail,
+        "--crop": settings.crop != plain.crop,
+    }
+    for option in (option for option, set_ in given.items() if set_):
+        name = source.file or source.name
+        raise UsageError(f"{option}: is for a face in a photo, and {name} is none; leave it out")
+
+
 def regions_of(names: str | None) -> tuple[str, ...]:
     """Names of regions, each one that there is.
 
@@ -74,7 +89,7 @@ def open_photos(model: "Toolkit", source: Source, settings: PhotoSettings) -> "l
 
     Raises:
         UsageError: a photo to put the face into, where there is none to put.
-        TediError: no face in the photo, or it is not the one that a code is of.
+        TediError: no such photo, no face in it, or it is not the one that a code is of.
     """
     if settings.onto:
         return [_onto(source, settings.onto)]
@@ -95,6 +110,8 @@ def _onto(source: Source, photo: Path) -> "Photo":
     record = codes.load_record(source.file) if source.file and not source.start else {}
     if record.get("command") != "invert" or "alignment" not in record:
         raise UsageError("--onto: expected FACE to be a code that tedi invert wrote")
+    if not photo.is_file():
+        raise TediError(f"{photo}: no such file")
     if zoo.sha256(photo) != record.get("sha256"):
         raise TediError(f"{photo}: is not the photo that {source.file} was made of")
     return _placed(photo, record["alignment"])

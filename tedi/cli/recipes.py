@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from tedi import mixing
+from tedi import mixing, zoo
 from tedi import recipe as recipes
 from tedi.cli.given import Given
 from tedi.cli.options import MAX_SEED, Seeds
@@ -121,8 +121,12 @@ class Generate(Recipe):
                 clean(prompt)
         if strange := [name for name in self.content if name not in GIVEN]:
             raise unknown("content", str(strange[0]), GIVEN)
-        if self.mix:
-            mixing.chosen([*self.content, "text"], self.mix)
+        for name, told in self.content.items():
+            if not (isinstance(told, Mapping) and isinstance(told.get("file"), str)):
+                raise UsageError(f"content: expected file and sha256 of {name}, got {told!r}")
+        if self.mix and not self.content:
+            raise UsageError("mix: is for content; leave it out")
+        mixing.chosen([*self.content, "text"], self.mix)
         if not self.chosen:
             raise UsageError("seeds: expected one at least, got none")
 
@@ -154,8 +158,13 @@ class Generate(Recipe):
         if not self.content:
             return None
         files = {name: Path(told["file"]) for name, told in self.content.items()}
-        given = Given(**files, mix=self.mix or None, variety=self.variety)
+        drawn = {name for name in files if name != "photo"}
+        variety = self.variety if drawn else None
+        given = Given(**files, mix=self.mix or None, variety=variety)
         given.check()
+        for name, told in self.content.items():
+            if told.get("sha256", sha := zoo.sha256(files[name])) != sha:
+                raise TediError(f"{files[name]}: another {name} than the recipe's, by its sha256")
         return given.load(model, text=any(self.prompts))
 
     def redo(

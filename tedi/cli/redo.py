@@ -68,7 +68,7 @@ def redo(
     compiled = getattr(told, "compiled", False)
     model = _load(device=device or told.device, dtype=told.dtype, compiled=compiled)
     if not anyway:
-        told.check_weights(model.weights, str(recipe))
+        told.check_weights(model.all_weights, str(recipe))
     if told.version not in ("", __version__):
         note = f"tedi: {recipe}: made by tedi {told.version}, here {__version__}; bits may differ"
         click.echo(note, err=True)

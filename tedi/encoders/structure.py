@@ -10,9 +10,13 @@ class, enter by stems of their own and share what follows, so that one may be gi
 the mean of what the stems see goes on. The trunk is EfficientNet-lite0 to stride 16; its last map
 is squeezed to 8 x 8 places and kept as they lie.
 
-A drawing leaves much open: who it is, how old, the light. A code of a seed fills that in as a
-Gaussian's conditional does. The encoder errs about the faces it was held from by r, of covariance
-R; a code of W that lies d from w̄ fills in B d, where B takes W's covariance to R's.
+A drawing leaves much open: who it is, how old, the light. A code w of a seed fills that in,
+
+    ws_l + E diag(b_l) Eᵀ (w - w̄)
+
+where the gains b are learned: near 1 along axes of W that move no line and no part's border, near 0
+along others, such as the turn of the head. Since axes are only scaled, what fills in is as a code
+of W is; with a whole matrix in their place faces fell apart.
 """
 
 from collections.abc import Mapping
@@ -42,7 +46,6 @@ class StructureEncoder(nn.Module):
 
     w_avg: Tensor
     tint: Tensor
-    fill: Tensor
 
     def __init__(self, *, slots: int = 16, ruled: int = 9, width: int = 512) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class StructureEncoder(nn.Module):
         nn.init.zeros_(self.offset.bias)
         self.register_buffer("w_avg", torch.zeros(width))
         self.register_buffer("tint", torch.eye(width))  # E Λ^(1/4)
-        self.register_buffer("fill", torch.zeros(width, width))  # B
+        self.fill = nn.Parameter(torch.full((ruled, width), 0.5))  # b_l
 
     def forward(self, given: Mapping[str, Tensor]) -> Tensor:
         """Codes ws (N, L, C), absolute, of `prepared` drawings."""
@@ -80,16 +83,19 @@ class StructureEncoder(nn.Module):
         offsets = self.offset(hidden).unflatten(1, (self.ruled, self.width)) @ self.tint.T
         return self.w_avg + self.place(hidden) @ self.tint.T, offsets
 
-    def filled(self, ws: Tensor, style: Tensor, *, variety: float = 1.0) -> Tensor:
+    def filled(self, ws: Tensor, style: Tensor, *, variety: float | Tensor = 1.0) -> Tensor:
         """Codes (N, L, C), new, in which a style fills in what drawings leave open.
 
         Args:
-            ws: codes of drawings (N, L, C).
+            ws: codes of drawings (N, L, C); slots that drawings do not rule are not looked at.
             style: codes of seeds (N, L, C) in W.
-            variety: 0 keeps the likeliest face of the drawing, 1 varies as faces do.
+            variety: 0 keeps the likeliest face of the drawing, 1 varies it all that b lets; one
+                number, or one for each code (N, 1, 1).
         """
-        drawn = ws + variety * (style - self.w_avg) @ self.fill.T
-        return torch.cat([drawn[:, : self.ruled], style[:, self.ruled :]], dim=1)
+        axes = self.tint / self.tint.norm(dim=0)
+        apart = (style[:, : self.ruled] - self.w_avg) @ axes
+        drawn = ws[:, : self.ruled] + variety * (apart * self.fill) @ axes.T
+        return torch.cat([drawn, style[:, self.ruled :]], dim=1)
 
 
 def prepared(name: str, value: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from tedi.errors import TediError, UsageError
+from tedi.errors import FaceError, TediError, UsageError
 from tedi.faces.align import quad_of
 from tedi.faces.detect import Detected
 
@@ -39,7 +39,8 @@ def choose(
     if isinstance(which, bool) or not (which in ("largest", "all") or isinstance(which, int)):
         raise UsageError(f"face: expected 'largest', 'all' or a number from 1, got {which!r}")
     if not found:
-        raise TediError(f"{name}: no face found; pass --no-align if it is already a cropped face")
+        advice = "pass --no-align if it is already a cropped face"
+        raise FaceError(f"{name}: no face found", option="--no-align", advice=advice)
     if which == "all":
         good = [face for face in found if _trouble(face, min_size) is None]
         if good:
@@ -49,9 +50,11 @@ def choose(
         faces = "1 face" if len(found) == 1 else f"{len(found)} faces"
         raise UsageError(f"--face {number}: {name} has {faces}")
     trouble = _trouble(found[number - 1], min_size)
+    if trouble and len(found) > 1:
+        said = f"{name}: face {number} of {len(found)} {trouble}"
+        raise FaceError(said, option="--face", advice="or choose another with --face")
     if trouble:
-        whose = "the face" if len(found) == 1 else f"face {number} of {len(found)}"
-        raise TediError(f"{name}: {whose} {trouble}")
+        raise TediError(f"{name}: the face {trouble}")
     return [found[number - 1]]
 
 
@@ -62,7 +65,7 @@ def _trouble(face: Detected, min_size: float) -> str | None:
     width, height = math.hypot(*across), math.hypot(*down)
     place = float((nose - eye) @ across) / max(width**2, 1e-9)
     if width < _NARROWEST * height or not 0 <= place <= 1:
-        return "is seen from the side; choose another with --face or take a photo from the front"
+        return "is seen from the side; take a photo from the front"
     side = math.dist(*quad_of(face.points)[[0, 3]])
     if side < min_size:
         return (

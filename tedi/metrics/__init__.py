@@ -33,6 +33,7 @@ METRICS = Table(
         "perceptual-distance": "tedi.metrics.inversion:PerceptualDistance",
         "identity-distance": "tedi.metrics.inversion:IdentityDistance",
         "same-person": "tedi.metrics.inversion:SamePerson",
+        "same-person-edited": "tedi.metrics.inversion:EditedPerson",
         "distance-from-mean": "tedi.metrics.inversion:DistanceFromMean",
         "outside-w": "tedi.metrics.inversion:OutsideW",
         "editability-error": "tedi.metrics.inversion:EditabilityError",

@@ -163,13 +163,18 @@ class Measure:
             "psnr": psnr(image, target),
             "ssim": ssim(image, target),
             "perceptual": self.perceptual(image, target),
-            "identity": (self.describe(image) - self.describe(target)).norm(dim=1),
+            "identity": self.apart(image, target),
             "w_distance": w_distance(ws, self.w_avg),
             "p_norm": self.p_norm(ws),
             "editability": editability_error(
                 ws, edit=self.edit, draw=self.draw, encode=self.encode
             ),
         }
+
+    @torch.no_grad()
+    def apart(self, image: Tensor, target: Tensor) -> Tensor:
+        """Distance of persons (N,), by the identity network."""
+        return (self.describe(image) - self.describe(target)).norm(dim=1)
 
 
 # --- metrics -------------------------------------------------------------------------------------
@@ -266,6 +271,22 @@ class SamePerson(_OverPhotos):
     def details(self, sample: Inverted, values: Tensor) -> dict[str, Any]:
         """The threshold; the network is told with the distance."""
         return {"threshold": sample.same}
+
+
+class EditedPerson(SamePerson):
+    """Share of edited photos that the network takes for the person in the photo.
+
+    The photo's own detail is put back where the edit changes nothing, as in `tedi edit`.
+    """
+
+    name: ClassVar[str] = "edited, taken for the same person"
+    figure: ClassVar[str] = "edited_identity"
+    compares: ClassVar[str] = "photos at 256 px, with themselves after an edit"
+
+    def details(self, sample: Inverted, values: Tensor) -> dict[str, Any]:
+        """The threshold and the edit."""
+        note = sample.networks.get("editability", "one edit")
+        return {"threshold": sample.same, "note": note}
 
 
 class DistanceFromMean(_OverPhotos):

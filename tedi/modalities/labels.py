@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from tedi import images
@@ -96,11 +96,15 @@ def check(labels: Tensor) -> Tensor:
     kind = str(labels.dtype).removeprefix("torch.")
     if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex():
         raise UsageError(f"labels: expected (N, H, W) integers, got {tuple(labels.shape)} {kind}")
-    found = labels.unique().tolist()
-    if strange := [number for number in found if not 0 <= number < len(CLASSES)]:
-        told = ", ".join(map(str, strange[:8]))
-        raise UsageError(f"labels: expected classes 0 to {len(CLASSES) - 1}, got {told}")
+    _check_numbers("labels", labels.unique().tolist())
     return labels
+
+
+def _check_numbers(name: str, found: Sequence[int]) -> None:
+    """Raises a UsageError that lists the numbers that are no class."""
+    if strange := [number for number in found if not 0 <= number < len(CLASSES)]:
+        told = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
+        raise UsageError(f"{name}: expected classes 0 to {len(CLASSES) - 1}, got {told}")
 
 
 def one_hot(labels: Tensor) -> Tensor:
@@ -156,9 +160,7 @@ def colourise(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Raises:
         UsageError: numbers that are no class.
     """
-    if labels.size and labels.max() >= len(CLASSES):
-        got = int(labels.max())
-        raise UsageError(f"labels: expected classes 0 to {len(CLASSES) - 1}, got {got}")
+    _check_numbers("labels", np.unique(labels).tolist())
     return COLOURS[labels]
 
 
@@ -216,23 +218,27 @@ def save(
 def load(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Labels (H, W) of a picture file: grey levels are class numbers, colours are of `COLOURS`.
 
+    Levels of 8 and 16 bits are taken as they are, whatever their colour profile. A palette that
+    has none of `COLOURS` is no paint: its indices are class numbers.
+
     Raises:
         UsageError: numbers or colours that are no class.
         TediError: no such file, or not a picture.
     """
-    pixels = np.asarray(images.load(path))
-    levels = pixels[..., 0]
-    if not (pixels == levels[..., None]).all():
-        return from_colours(pixels)
-    colourise(levels)
-    return levels.copy()
+    with images._opened(path) as picture:
+        ImageOps.exif_transpose(picture, in_place=True)
+        picture.load()
+        try:
+            return _of_picture(picture)
+        except UsageError as error:
+            raise UsageError(f"{path}: {str(error).removeprefix('label map: ')}") from None
 
 
 def prepare(source: str | os.PathLike[str] | Image.Image, *, size: int = 256) -> Tensor:
     """Masks (1, 19, size, size) of a label map, of a file or in memory, resized by nearest pixel.
 
-    A map that is no square gets background beside it. In memory, grey levels and palette indices
-    are class numbers and colours are of `COLOURS`.
+    A map that is no square gets background beside it. A picture in memory is read as a file is;
+    see `load`.
 
     Raises:
         UsageError: numbers or colours that are no class.
@@ -248,11 +254,32 @@ def prepare(source: str | os.PathLike[str] | Image.Image, *, size: int = 256) ->
 
 
 def _of_picture(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.mode in ("L", "P"):
-        levels = np.array(picture)
-        colourise(levels)
-        return levels
-    return from_colours(np.asarray(picture.convert("RGB")))
+    if picture.mode == "F":
+        raise UsageError("label map: floating-point pixels; save it with 8 or 16 bits")
+    if picture.mode == "P":
+        return _of_palette(picture)
+    if picture.mode == "L" or picture.mode.startswith("I"):
+        return _of_levels(np.asarray(picture))
+    return _of_colours(np.asarray(images._to_rgb(picture)))
+
+
+def _of_palette(picture: Image.Image) -> NDArray[np.uint8]:
+    """Labels of an indexed picture: what it looks like, if it is painted, else its indices."""
+    pixels = np.asarray(picture.convert("RGB"))
+    used = np.unique(_packed(pixels))
+    painted = np.isin(used, _packed(COLOURS[1:])).any()
+    grey = bool(picture.getpalette()) and (used % 0x10101 == 0).all()
+    return _of_colours(pixels) if painted or grey else _of_levels(np.asarray(picture))
+
+
+def _of_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    levels = pixels[..., 0]
+    return _of_levels(levels) if (pixels == levels[..., None]).all() else from_colours(pixels)
+
+
+def _of_levels(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    _check_numbers("label map", np.unique(levels).tolist())
+    return levels.astype(np.uint8)
 
 
 def _packed(colours: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -356,7 +356,14 @@ class Toolkit:
         if content is not None:
             told |= self.contents.told(content)
         record = self._record("generate", method, preview)
+        if content is not None:
+            record["weights"] = self.weights | self.contents.weights(content.codes)
         return {"command": record.pop("command"), **told, **record}
+
+    @property
+    def all_weights(self) -> dict[str, str]:
+        """Name -> sha256 of all weights that a record may name."""
+        return self.weights | self.contents.weights(["sketch"])
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
         return {

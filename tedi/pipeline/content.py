@@ -6,8 +6,9 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tedi.encoders.structure import StructureEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.modalities import labels, sketch
-from tedi.pipeline.photos import Photos
+from tedi.pipeline.photos import Photos, fetched
 
 STRUCTURE = "structure-mobilestylegan-ffhq"
 Source = str | PathLike[str] | Image.Image | Tensor
@@ -63,7 +64,7 @@ class Contents:
     def encoder(self) -> StructureEncoder:
         """Sketches and label maps to codes."""
         if self._encoder is None:
-            encoder = native.load_structure_encoder(self.photos.file(STRUCTURE))
+            encoder = native.load_structure_encoder(self.file[0])
             self._encoder = encoder.to(self.generator.w_avg.device)
         return self._encoder
 
@@ -101,6 +102,15 @@ class Contents:
             codes |= {name: self._encode({name: value}) for name, value in drawings.items()}
         return Content(codes, shares, variety, {n: _told(value) for n, value in here.items()})
 
+    def weights(self, names: Iterable[str]) -> dict[str, str]:
+        """Name -> sha256 of the weights that faces of codes with these names depend on."""
+        return {} if all(name == "photo" for name in names) else {STRUCTURE: self.file[1]}
+
+    @cached_property
+    def file(self) -> tuple[Path, str]:
+        """The encoder's file, and its sha256."""
+        return fetched(STRUCTURE, self.photos.progress)
+
     def prepare(self, name: str, value: Source) -> Tensor:
         """A drawing as its stem takes it, (1, D, 256, 256)."""
         ready = value if isinstance(value, Tensor) else READERS[name](value)
@@ -110,7 +120,8 @@ class Contents:
         return self.encoder({STEMS[name]: value for name, value in drawings.items()})
 
     def _invert(self, source: Source) -> Tensor:
-        assert not isinstance(source, Tensor)
+        if isinstance(source, Tensor):
+            raise UsageError("photo: expected a file or a picture, got a tensor")
         return self.photos.invert(self.photos.open(source)[0]).ws
 
     @torch.no_grad()

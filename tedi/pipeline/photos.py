@@ -268,10 +268,15 @@ class Photos:
 
     def file(self, name: str) -> Path:
         """A weight file, fetched if need be; its hash is kept for records."""
-        path = zoo.pull(name, progress=self.progress)
-        entry = zoo.ZOO.get(name)
-        self.weights[name] = entry.sha256 if entry else zoo.sha256(path)
+        path, self.weights[name] = fetched(name, self.progress)
         return path
+
+
+def fetched(name: str, progress: zoo.Progress | None) -> tuple[Path, str]:
+    """A weight file, fetched if need be, and its sha256."""
+    path = zoo.pull(name, progress=progress)
+    entry = zoo.ZOO.get(name)
+    return path, entry.sha256 if entry else zoo.sha256(path)
 
 
 def _small(face: Image.Image) -> Tensor:

@@ -5,27 +5,32 @@ gives the picture, layer by layer. Here the codes of drawn faces are known, thos
 visual encoder's, and what a code draws must look as the drawing says, whatever style fills in the
 rest:
 
-    L = λ_code Σ_l ‖ws_l − ws*_l‖² + λ_parts (CE + 1 − Dice)(P(x̂), m) + λ_grey d(x̂, x),
-    x̂ = G(ws in the ruled slots, a random style's in the others)
+    L = λ_code Σ_l ‖ws_l − ws*_l‖² + λ_parts (CE + 1 − Dice)(P(x̂), m) + λ_grey d(grey x̂, grey x)
+        + λ_own (d(x̂*, x) + ‖x̂* − x‖²) + λ_adv softplus(−D(x̂)) + λ_free Σ_l ‖(1 − b_l) Eᵀ(w − w̄)‖²,
+    x̂ = G(ws_l + v E diag(b_l) Eᵀ (w − w̄) in the ruled slots, w in the others)
+    x̂* = G(ws_l in the ruled slots, ws*_l in the others)
 
-with m the label map of the picture x, P the face parser and d the perceptual distance of the
-pictures without their colours. Half of the examples are sketches, of the project's sketch maker in
-all its styles, the others label maps, a few are both. They are moved, torn and roughened, for
-people's drawings are.
+with m the label map of the picture x, P the face parser, d the perceptual distance, w the code of a
+random style, v a random variety, and D a judge of feature maps that knows the pictures themselves.
+Each picture that is drawn back is an x̂ or an x̂*. Without x̂* and D the parser is satisfied by
+painted faces of harsh contrast. The last term leaves to the style all that the others do not need.
+
+Half of the examples are sketches, of the project's sketch maker in all its styles, the others label
+maps, a few are both. They are moved, torn and roughened, for people's drawings are.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tedi import config, zoo
 from tedi.allocator import keep_freed_memory
@@ -47,7 +52,7 @@ from tedi.training.dataset import load_masks
 from tedi.training.loop import Settings
 from tedi.training.parser import Photo, class_weights, decode_labels, iou, parser_losses
 from tedi.training.pictures import SIZE, draw_previews, from_bytes, kept, photo_pixels
-from tedi.training.visual import drawn_codes
+from tedi.training.visual import FeatureJudge, drawn_codes, frozen, judgement
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,6 @@ HELD_DRAWN = 200  # last drawn faces, for the figures
 STYLES = {"freehand": 0.4, "pencil": 0.2, "edges": 0.2, "contour": 0.2}
 ON_PAPER = 0.5  # share of sketches that lie on paper, under a lamp
 MIXTURE = {("sketch",): 0.45, ("labels",): 0.45, ("sketch", "labels"): 0.1}
-LEAST_RESIDUAL = 0.05  # variances of W; less is not told from none
 PSI = 0.7  # of styles
 
 
@@ -73,9 +77,13 @@ class StructureOptions:
     back: int = 6  # of all these, drawn back; 0 trains on codes alone
     code: float = 1.0  # λ_code for drawn faces, of the squared error in variances of W
     photo_code: float = 0.3  # λ_code for photos, whose codes are the visual encoder's
-    parts: float = 1.0  # λ_parts
+    parts: float = 1.5  # λ_parts
     grey: float = 0.7  # λ_grey
-    offsets: float = 1e-4  # of the length of every slot's offset
+    own: float = 1.0  # λ_own
+    adversary: float = 0.2  # λ_adv
+    gamma: float = 10.0  # γ of D's R1
+    free: float = 1.0  # λ_free, of the share of a style's square that is held back
+    offsets: float = 5e-4  # of the length of every slot's offset
     head_rate: float = 3.0  # learning rate of what is new, relative to the trunk's
     moved: float = 0.5  # share of drawings that are out of place
     torn: float = 0.35  # share of sketches of which a piece is missing
@@ -215,7 +223,8 @@ class StructureTask:
             see_as_pictures(encoder, visual)
             encoder.w_avg.copy_(generator.w_avg)
             encoder.tint.copy_(self.color * self.color.norm(dim=0).rsqrt())
-        self.model = self.encoder = encoder.requires_grad_(True)
+        self.encoder, self.judge = encoder.requires_grad_(True), FeatureJudge()
+        self.model = nn.ModuleDict({"encoder": self.encoder, "judge": self.judge})
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """What is new learns faster than the trunk."""
@@ -225,6 +234,7 @@ class StructureTask:
         return [
             {"params": trunk, "lr": lr},
             {"params": new, "lr": lr * self.options.head_rate},
+            {"params": list(self.judge.parameters()), "lr": lr},
         ]
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -238,8 +248,8 @@ class StructureTask:
         drawings = np.concatenate([self.drawn.sketches[rows], self.photos.sketches[picked]])
         place, offsets = self._seen(labels, drawings, rng)
         ws = place[:, None] + offsets
-        true = torch.cat([self.drawn.ws[rows], self.photos.ws[picked]])[:, :ruled]
-        error = (ws - true).square().mean(dim=(1, 2)) / self.variance
+        true = torch.cat([self.drawn.ws[rows], self.photos.ws[picked]])
+        error = (ws - true[:, :ruled]).square().mean(dim=(1, 2)) / self.variance
         n = o.drawn_batch
         losses = {
             "code": o.code * error[:n].mean(),
@@ -248,7 +258,8 @@ class StructureTask:
         }
         if o.back:
             chosen = rng.permutation(len(ws))[: o.back]
-            losses |= self._back(ws[chosen], pixels[chosen], labels[chosen], rng)
+            picture = from_bytes(pixels[chosen])
+            losses |= self._back(ws[chosen], true[chosen], picture, labels[chosen], rng)
         return losses
 
     def _seen(
@@ -263,8 +274,8 @@ class StructureTask:
         }
         lines = 1 - torch.from_numpy(drawings).float()[:, None] / 255
         lines = torn(moved(lines, rng, o.moved), rng, o.torn)
-        planes = one_hot(torch.from_numpy(roughened(labels, rng, o.rough)))
-        planes = moved(planes, rng, o.moved)
+        maps = torch.from_numpy(roughened(labels, rng, o.rough)).float()[:, None]
+        planes = one_hot(moved(maps, rng, o.moved, "labels")[:, 0].byte())
         seen = torch.zeros(())
         for name, x in {"sketch": lines, "labels": planes}.items():
             seen = seen + self.encoder.stems[name](x) * has[name][:, None, None, None]
@@ -274,19 +285,45 @@ class StructureTask:
     def _back(
         self,
         ws: Tensor,
-        pixels: NDArray[np.uint8],
+        true: Tensor,
+        picture: Tensor,
         labels: NDArray[np.uint8],
         rng: np.random.Generator,
     ) -> dict[str, Tensor]:
-        """Terms that compare what codes draw, in random styles, with picture and map."""
-        o = self.options
-        image = self.draw(torch.cat([ws, self._styles(len(ws), rng)[:, ws.shape[1] :]], dim=1))
+        """Terms of what codes draw: the first half in the picture's own style, x̂*, the rest x̂."""
+        o, encoder, n = self.options, self.encoder, len(ws) // 2
+        style = self._styles(len(ws) - n, rng)
+        variety = torch.from_numpy(rng.random((len(style), 1, 1))).float()
+        own = torch.cat([ws[:n], true[:n, encoder.ruled :]], dim=1)
+        image = self.draw(torch.cat([own, encoder.filled(ws[n:], style, variety=variety)]))
         truth = torch.from_numpy(labels[:, ::2, ::2].astype("int64"))
         entropy, dice = parser_losses(self.parser.scores(image), truth, self.weights)
+        held = encoder.filled(torch.zeros_like(style), style) - style + encoder.w_avg
+        whole = style - encoder.w_avg
+        return {
+            "parts": o.parts * (entropy + dice),
+            "free": o.free * (held[:, : encoder.ruled].square().mean() / whole.square().mean()),
+        } | self._like(image, picture, n)
+
+    def _like(self, image: Tensor, picture: Tensor, n: int) -> dict[str, Tensor]:
+        """Terms that compare pictures: the first n with their own, the others without colour."""
+        o = self.options
         with torch.no_grad():
-            true = self.features.maps(grey(from_bytes(pixels)))
-        like = distance(self.features.maps(grey(image)), true).mean()
-        return {"parts": o.parts * (entropy + dice), "grey": o.grey * like}
+            wanted = self.features.maps(torch.cat([picture, grey(picture[n:])]))
+        maps = self.features.maps(torch.cat([image, grey(image[n:])]))
+        apart = distance(maps, wanted)
+        pixel = (image[:n] - picture[:n]).square().mean()
+        drawn = [m[: len(image)] for m in maps]
+        with frozen(self.judge):
+            fooled = F.softplus(-self.judge(self.judge.look(drawn))).mean()
+        real = [x.requires_grad_() for x in self.judge.look([m[: len(image)] for m in wanted])]
+        fake = self.judge.look([m.detach() for m in drawn])
+        return {
+            "own": o.own * (apart[:n].mean() + pixel),
+            "grey": o.grey * apart[len(image) :].mean(),
+            "fooled": o.adversary * fooled,
+            "judge": judgement(self.judge, real, fake, o.gamma),
+        }
 
     def _styles(self, count: int, rng: np.random.Generator) -> Tensor:
         seeds = rng.integers(0, 2**31, count).tolist()
@@ -296,7 +333,6 @@ class StructureTask:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """On held-out photos, sketched and as masks: does the face that is drawn follow them?"""
-        self._learn_fill()
         half = self.options.held_out // 2
         rows = range(len(self.photos.ws) - half, len(self.photos.ws))
         table = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.long)
@@ -323,33 +359,22 @@ class StructureTask:
         }
         for name, found in apart.items():
             figures[f"{name}: chamfer distance, %"] = torch.cat(found).mean().item()
+        figures["drawn faces: squared error of codes, in variances"] = self._code_error()
         return {name: round(value, 4) for name, value in figures.items()}
+
+    def _code_error(self) -> float:
+        """On drawn faces held out, of their sketches and of their maps."""
+        errors = []
+        for row in range(len(self.drawn.ws) - HELD_DRAWN, len(self.drawn.ws)):
+            sketch = torch.from_numpy(np.array(self.drawn.sketches[row])).float() / 255
+            maps = one_hot(torch.from_numpy(np.array(self.drawn.labels[row])[None]))
+            for given in ({"sketch": sketch[None, None]}, {"labels": maps}):
+                error = (self.encoder(given)[0] - self.drawn.ws[row])[: self.encoder.ruled]
+                errors.append(error.square().mean() / self.variance)
+        return torch.stack(errors).mean().item()
 
     def _follow(self, given: dict[str, Tensor], style: Tensor) -> Tensor:
         return self.generator.preview(self.encoder.filled(self.encoder(given), style))
-
-    def _learn_fill(self) -> None:
-        """Measure R on held-out drawn faces and set B; see `tedi.encoders.structure`."""
-        basis = self.color / self.color.norm(dim=0)
-        deviation = self.color.norm(dim=0)
-        rows = []
-        for one, labels, drawing in self._held_drawn():
-            sketch = torch.from_numpy(drawing).float()[None, None] / 255
-            maps = one_hot(torch.from_numpy(labels)[None])
-            for given in ({"sketch": sketch}, {"labels": maps}):
-                r = (one - self.encoder(given)[0])[: self.encoder.ruled]
-                rows.append(r @ basis / deviation)
-        share = torch.cat(rows).square().mean(dim=0).clamp(LEAST_RESIDUAL, 1).sqrt()
-        self.encoder.fill.copy_((basis * share) @ basis.T)
-
-    def _held_drawn(self) -> Iterator[tuple[Tensor, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Codes (L, C), label maps and sketches of faces not trained on."""
-        for row in range(len(self.drawn.ws) - HELD_DRAWN, len(self.drawn.ws)):
-            yield (
-                self.drawn.ws[row],
-                np.array(self.drawn.labels[row]),
-                np.array(self.drawn.sketches[row]),
-            )
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The encoder in half precision."""
@@ -376,13 +401,11 @@ def see_as_pictures(encoder: StructureEncoder, visual: VisualEncoder) -> None:
     stem = visual.stem
     assert stem.bias is not None
     colours = torch.from_numpy(COLOURS).float() / 127.5 - 1
-    for name, weight in {
-        "sketch": -2 * stem.weight.sum(dim=1, keepdim=True),  # from paper, 1, to ink, -1
-        "labels": torch.einsum("oihw,ki->okhw", stem.weight, colours),
-    }.items():
-        encoder.stems[name].weight.copy_(weight)
-        encoder.stems[name].bias.copy_(stem.bias)
-    encoder.stems["sketch"].bias.add_(stem.weight.sum(dim=(1, 2, 3)))
+    ink = -2 * stem.weight.sum(dim=1, keepdim=True)  # from paper, 1, to ink, -1
+    paper = stem.bias + stem.weight.sum(dim=(1, 2, 3))
+    encoder.stems["sketch"].load_state_dict({"weight": ink, "bias": paper})
+    map_ = torch.einsum("oihw,ki->okhw", stem.weight, colours)
+    encoder.stems["labels"].load_state_dict({"weight": map_, "bias": stem.bias})
 
 
 def _kept(name: str, encoder: StructureEncoder) -> bool:
@@ -411,8 +434,14 @@ def grey(image: Tensor) -> Tensor:
 # --- people's drawings ---------------------------------------------------------------------------
 
 
-def moved(x: Tensor, rng: np.random.Generator, share: float) -> Tensor:
-    """Drawings (N, D, H, W), 0 where there is nothing, a share of them out of place."""
+def moved(
+    x: Tensor, rng: np.random.Generator, share: float, kind: Literal["lines", "labels"] = "lines"
+) -> Tensor:
+    """Drawings (N, 1, H, W), a share of them out of place.
+
+    Lines are blurred by it, and come in from nothing, 0; labels stay numbers, and the outermost
+    ones come in.
+    """
     n = len(x)
     out = rng.random(n) < share
     angle, scale, right, down = rng.uniform(-1, 1, (4, n)) * out
@@ -420,9 +449,8 @@ def moved(x: Tensor, rng: np.random.Generator, share: float) -> Tensor:
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     matrix = np.array([[cos, -sin, 0.07 * right], [sin, cos, 0.07 * down]]).transpose(2, 0, 1)
     grid = F.affine_grid(torch.from_numpy(matrix).float(), list(x.shape), align_corners=False)
-    kind = "nearest" if x.shape[1] > 1 else "bilinear"
-    padding = "border" if x.shape[1] > 1 else "zeros"  # maps have a class at every place
-    return F.grid_sample(x, grid, mode=kind, padding_mode=padding, align_corners=False)
+    mode, padding = ("bilinear", "zeros") if kind == "lines" else ("nearest", "border")
+    return F.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def torn(lines: Tensor, rng: np.random.Generator, share: float) -> Tensor:
