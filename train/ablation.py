@@ -16,12 +16,12 @@ from pathlib import Path
 from tedi.checkpoints.native import read
 from train import main as train
 
-STEPS = 300
+STEPS = 100
 SHARED = [
     "configs/visual.yaml",
     f"--set=steps={STEPS}",
     "--set=lr=0.0003",
-    "--set=warmup=30",
+    "--set=warmup=20",
     "--set=ema=0.97",
     "--set=options.start=runs/visual-codes.safetensors",
     "--set=options.full=false",

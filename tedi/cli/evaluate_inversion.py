@@ -332,7 +332,6 @@ class Bench:
             p_norm=PNorm.measure(generator),
         )
         networks = {"perceptual": looked, "identity": person, "editability": told}
-        networks["edited_identity"] = person
         same = getattr(describe, "same", math.nan)
         return cls(model, judge, measure, same, networks, preview_size(generator))
 

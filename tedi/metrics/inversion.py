@@ -184,6 +184,7 @@ class _OverPhotos(Metric):
     """The mean of one figure over photos."""
 
     figure: ClassVar[str]
+    looked: ClassVar[str] = ""  # figure whose network looked; "" for its own
     compares: ClassVar[str] = "photos at 256 px, with the full-size drawings of their codes"
     reference: ClassVar[str] = "the photos"
     higher_is_better: ClassVar[bool] = False
@@ -196,7 +197,7 @@ class _OverPhotos(Metric):
         if not known.any():
             raise UsageError(f"{self.figure}: not measured for any photo")
         found = estimate(values.nan_to_num(0) * known, known, rate=self.rate)
-        network = sample.networks.get(self.figure, "arithmetic")
+        network = sample.networks.get(self.looked or self.figure, "arithmetic")
         told = self.details(sample, values[known])
         return [self.score(found, n=int(known.sum()), network=network, details=told)]
 
@@ -281,6 +282,7 @@ class EditedPerson(SamePerson):
 
     name: ClassVar[str] = "edited, taken for the same person"
     figure: ClassVar[str] = "edited_identity"
+    looked: ClassVar[str] = "identity"
     compares: ClassVar[str] = "photos at 256 px, with themselves after an edit"
 
     def details(self, sample: Inverted, values: Tensor) -> dict[str, Any]:
