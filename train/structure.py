@@ -1,4 +1,4 @@
-"""Rebuilds the shipped sketch and label encoder from nothing: codes first, then what they draw."""
+"""Rebuilds the shipped sketch and label encoder from nothing: codes, what they draw, what is open."""
 
 import sys
 
@@ -15,6 +15,16 @@ CODES = [
     "--set=options.photo_batch=8",
     "--set=options.back=0",
 ]
+PICTURES = [
+    "configs/structure.yaml",
+    "--folder=runs/structure-pictures",
+    "--set=out=runs/structure-pictures.safetensors",
+    "--set=steps=1300",
+    "--set=lr=0.0003",
+    "--set=warmup=50",
+    "--set=options.start=runs/structure-codes.safetensors",
+    "--set=options.fill_rate=3.0",
+]
 
 if __name__ == "__main__":
-    sys.exit(main(CODES) or main(["configs/structure.yaml", *sys.argv[1:]]))
+    sys.exit(main(CODES) or main(PICTURES) or main(["configs/structure.yaml", *sys.argv[1:]]))

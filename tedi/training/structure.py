@@ -85,6 +85,7 @@ class StructureOptions:
     free: float = 1.0  # λ_free, of the share of a style's square that is held back
     offsets: float = 5e-4  # of the length of every slot's offset
     head_rate: float = 3.0  # learning rate of what is new, relative to the trunk's
+    fill_rate: float = 3.0  # of the gains b
     moved: float = 0.5  # share of drawings that are out of place
     torn: float = 0.35  # share of sketches of which a piece is missing
     rough: float = 0.4  # share of label maps painted with a broad brush
@@ -230,10 +231,12 @@ class StructureTask:
         """What is new learns faster than the trunk."""
         trunk = list(self.encoder.blocks.parameters())
         known = {id(p) for p in trunk}
+        known.add(id(self.encoder.fill))
         new = [p for p in self.encoder.parameters() if id(p) not in known]
         return [
             {"params": trunk, "lr": lr},
             {"params": new, "lr": lr * self.options.head_rate},
+            {"params": [self.encoder.fill], "lr": lr * self.options.fill_rate},
             {"params": list(self.judge.parameters()), "lr": lr},
         ]
 
