@@ -24,7 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 """Modality -> groups it can rule, all of them by default, in the order they are mixed: later ones
 lie on top."""
-VARIETY = 0.5
+VARIETY = 0.7
 """Default share of what a drawing leaves open that a seed may vary."""
 
 Shares = dict[str, dict[str, float]]

@@ -343,7 +343,7 @@ def test_words_alone_keep_out_of_what_a_mix_gives_to_others(tedi_):
 def test_the_plan_tells_every_default(tedi_):
     status, out, err = tedi_("generate", "--sketch", "face.png", "-n", 2, "--dry-run")
     assert (status, out) == (0, ["face-seed0.png", "face-seed1.png"])
-    assert err == "mix: sketch=coarse+medium, variety 0.5\n"
+    assert err == "mix: sketch=coarse+medium, variety 0.7\n"
     _, out, _ = tedi_("generate", "red hair", "--label", "map.png", "--dry-run", "--json")
     assert json.loads(out[0])["mix"] == "label=coarse+medium,text=coarse+medium+fine"
 
