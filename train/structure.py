@@ -1,4 +1,4 @@
-"""Rebuilds the shipped sketch and label encoder from nothing: codes, what they draw, what is open."""
+"""Rebuilds the shipped sketch and label encoder from nothing: codes, pictures, what is open."""
 
 import sys
 
