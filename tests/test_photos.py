@@ -17,7 +17,7 @@ from tedi.cli import run
 from tedi.editing.regions import keep_detail
 from tedi.errors import TediError, UsageError
 from tedi.images import read_provenance
-from tedi.training.visual import reduced
+from tedi.inversion.encode import draw_full
 
 PLACES = ((40, 60, 300), (420, 200, 220))  # left, top and side of the faces in the scene
 
@@ -191,8 +191,8 @@ def test_the_encoder_draws_the_face_again(model):
     """A drawn face's own code draws it exactly; the encoder's comes near, nearer than others'."""
     ws = control.style_codes(model.generator, range(900, 908), psi=0.7)
     with torch.no_grad():
-        faces = [reduced(model.generator, w) for w in ws.split(1)]
-        again = [reduced(model.generator, model.photos.encoder(face)) for face in faces]
+        faces = [draw_full(model.generator, w, 256) for w in ws.split(1)]
+        again = [draw_full(model.generator, model.photos.encoder(face), 256) for face in faces]
         described = model.photos.identity(torch.cat(faces))
         found = model.photos.identity(torch.cat(again))
     apart = torch.cdist(found, described)

@@ -9,6 +9,7 @@ from tedi import zoo
 from tedi.checkpoints import native
 from tedi.encoders.visual import STARTS, VisualEncoder
 from tedi.errors import TediError
+from tedi.inversion.encode import draw_full
 from tedi.training.loop import Settings, run
 from tedi.training.pictures import kept, to_bytes
 from tedi.training.visual import (
@@ -18,7 +19,6 @@ from tedi.training.visual import (
     VisualTask,
     drawn_codes,
     judgement,
-    reduced,
     worn,
 )
 
@@ -86,7 +86,7 @@ def test_drawn_codes_are_of_one_face_or_two(generator):
 
 def test_full_size_drawings_are_averaged_down(generator, ws):
     with torch.no_grad():
-        small, large = reduced(generator, ws[:1]), generator.synthesis(ws[:1])
+        small, large = draw_full(generator, ws[:1], 256), generator.synthesis(ws[:1])
     assert small.shape == (1, 3, 256, 256)
     assert torch.allclose(small[0, :, 8, 9], large[0, :, 32:36, 36:40].mean(dim=(1, 2)), atol=1e-5)
 

@@ -1,10 +1,10 @@
 """What the commands that make one picture of several faces share: options, codes, records."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,7 +17,7 @@ from tedi.cli.faces import (
     read_face,
     tell,
 )
-from tedi.cli.options import Which, align_option, device_option, dtype_option
+from tedi.cli.options import Which, align_option, device_option, dtype_option, together
 from tedi.cli.photos import PhotoSettings, open_photos, start_of
 from tedi.cli.recipes import recipe_option
 from tedi.errors import UsageError
@@ -30,21 +30,7 @@ if TYPE_CHECKING:
     from tedi.pipeline import Toolkit
     from tedi.pipeline.photos import Photo
 
-Command = TypeVar("Command", bound=Callable[..., None])
-
-
-def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Options as one decorator, in this order in `--help`."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-faces_options = _together(
+faces_options = together(
     click.option(
         "--psi", type=click.FloatRange(0, 2), help="Variety of the seeds' faces.  [default: 0.7]"
     ),
@@ -60,7 +46,7 @@ faces_options = _together(
 )
 """How several FACES are read: what `read_faces` and `each_of` are given."""
 
-result_options = _together(
+result_options = together(
     click.option("--preview", is_flag=True, help="256 px, several times as fast."),
     click.option("--overwrite", is_flag=True, help="Replace files that are already there."),
     click.option("--anyway", is_flag=True, help="Go on though a face was made with other weights."),

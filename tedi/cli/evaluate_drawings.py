@@ -19,7 +19,7 @@ from tedi import mixing
 from tedi.cli.evaluate import _bar, _check_seeds, _draw, _draw_free, _load, _made_with, _store
 from tedi.cli.evaluate_inversion import Rows, _sources
 from tedi.cli.evaluate_inversion import Source as PhotoSource
-from tedi.cli.options import Seeds, device_option, full_option
+from tedi.cli.options import Seeds, device_option, full_option, together
 from tedi.cli.sketch import PARSER, STYLES
 from tedi.errors import TediError, UsageError
 from tedi.mixing import VARIETY
@@ -73,7 +73,7 @@ class Styles(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return tuple(dict.fromkeys(names))
 
 
-_SHARED: tuple[Callable[[Any], Any], ...] = (
+_options = together(
     click.option(
         "--photos",
         "folder",
@@ -133,13 +133,6 @@ _SHARED: tuple[Callable[[Any], Any], ...] = (
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table."),
     click.option("--dry-run", is_flag=True, help="Print the sources; draw nothing."),
 )
-
-
-def _options(command: Command) -> Command:
-    """What both commands take, in this order in `--help`."""
-    for option in reversed(_SHARED):
-        command = option(command)
-    return command
 
 
 def _out_option(kind: str) -> Callable[[Command], Command]:

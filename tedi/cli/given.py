@@ -1,13 +1,13 @@
 """What is given beside words on the command line: files of drawings and photos, and their mix."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tedi import mixing
+from tedi.cli.options import together
 from tedi.errors import TediError, UsageError
 from tedi.mixing import VARIETY
 from tedi.outputs import slug
@@ -16,17 +16,7 @@ if TYPE_CHECKING:
     from tedi.pipeline import Toolkit
     from tedi.pipeline.content import Content
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def given_options(command: Command) -> Command:
-    """The options of `Given`."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
-OPTIONS = (
+given_options = together(
     click.option(
         "--sketch",
         type=click.Path(path_type=Path),
@@ -56,6 +46,7 @@ OPTIONS = (
         f"  [default: {VARIETY:g}]",
     ),
 )
+"""The options of `Given`."""
 
 
 @dataclass(frozen=True)

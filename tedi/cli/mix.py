@@ -24,14 +24,13 @@ from tedi.cli.generate import _bar, _load
 from tedi.cli.options import inversion_option, steps_option
 from tedi.cli.photos import PhotoSettings
 from tedi.cli.recipes import check_recipe, write_recipe
+from tedi.mixing import GROUPS
 from tedi.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.pipeline import Toolkit
-
-GROUPS = ("coarse", "medium", "fine")
 
 
 @click.command()

@@ -1,8 +1,8 @@
 """What several commands share: options, their types, and groups that import lazily."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +14,18 @@ from tedi.registry import resolve, unknown
 MAX_SEED = 2**32 - 1
 """Noise depends on a seed's lowest 32 bits."""
 MAX_LISTED = 10**6
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Options as one decorator, in this order in `--help`."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 device_option = click.option(

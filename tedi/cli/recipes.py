@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from tedi import mixing, zoo
+from tedi import mixing
 from tedi import recipe as recipes
 from tedi.cli.given import Given
 from tedi.cli.options import MAX_SEED, Seeds
@@ -153,6 +153,8 @@ class Generate(Recipe):
 
     def given(self, model: "Toolkit") -> "Content | None":
         """What is given beside words, from its codes or else its files."""
+        from tedi import zoo
+
         if self.codes:
             return model.contents.restored(asdict(self))
         if not self.content:

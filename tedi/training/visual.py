@@ -37,6 +37,7 @@ from tedi.checkpoints import native
 from tedi.checkpoints.identity import load_identity
 from tedi.encoders.visual import VisualEncoder
 from tedi.interfaces import Generator
+from tedi.inversion.encode import draw_full
 from tedi.losses.perceptual import distance
 from tedi.training.codes import whitening
 from tedi.training.loop import Settings
@@ -85,14 +86,9 @@ def make_task(settings: Settings) -> "VisualTask":
     ws = drawn_codes(generator, options.drawn)
     drawn = draw_previews(draw, ws, Path(options.drawn_cache))
     if options.full:
-        draw = partial(reduced, generator)
+        draw = partial(draw_full, generator, size=SIZE)
     photos = photo_pixels(Path(options.photos), Path(options.photo_cache))
     return VisualTask(generator, draw, photos, (ws, drawn), options, settings)
-
-
-def reduced(generator: Generator, ws: Tensor) -> Tensor:
-    """Pictures (N, 3, 256, 256) of codes (N, L, C), drawn at full size and averaged down."""
-    return F.interpolate(generator.synthesis(ws), (SIZE, SIZE), mode="area")
 
 
 @torch.no_grad()
