@@ -258,13 +258,17 @@ def _judged(
     generator: "Generator", model: "AttributeModel", how: Measuring, number: int
 ) -> "Tensor":
     """Judgments of one pair of faces, (2L, V), on the CPU."""
+    import torch.nn.functional as F
+
     from tedi import control
-    from tedi.inversion.encode import draw_full
     from tedi.semantics.layers import judge_swaps
+
+    def reduced(ws: "Tensor") -> "Tensor":
+        return F.interpolate(generator.synthesis(ws), (256, 256), mode="area")
 
     first = how.seed + 2 * number
     pair = control.style_codes(generator, [first, first + 1], psi=how.psi)
-    draw = functools.partial(draw_full, generator, size=256) if how.full else generator.preview
+    draw = reduced if how.full else generator.preview
     return judge_swaps(pair, draw, model, batch_size=how.batch_size).cpu()
 
 
