@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tedi.editing.regions import blend_features, blend_pixels
+from tedi.editing.regions import draw_regions
 from tedi.errors import UsageError
 from tedi.masks import fit_mask, soften
 
@@ -13,46 +13,6 @@ def halves(height=16, width=16):
     mask = torch.zeros(1, 1, height, width)
     mask[..., : width // 2] = 1
     return mask
-
-
-def two_pictures():
-    random = torch.Generator().manual_seed(0)
-    return torch.rand(2, 2, 3, 32, 32, generator=random).mul(2).sub(1).unbind()
-
-
-def test_pixels_come_from_one_picture_or_the_other():
-    before, after = two_pictures()
-    joined = blend_pixels(before, after, halves(32, 32), feather=0)
-    assert torch.equal(joined[..., :16], after[..., :16])
-    assert torch.equal(joined[..., 16:], before[..., 16:])
-    assert torch.equal(blend_pixels(before, after, torch.ones(1, 1, 4, 4)), after)
-    assert torch.equal(blend_pixels(before, after, torch.zeros(2, 1, 4, 4)), before)
-
-
-def test_a_feathered_edge_is_a_gaussian_step():
-    white = torch.ones(1, 3, 64, 64)
-    joined = blend_pixels(-white, white, halves(64, 64), feather=4.0)
-    row = (joined[0, 0, 20] + 1) / 2
-    where = torch.arange(64) + 0.5 - 32
-    expected = 0.5 * (1 - torch.erf(where / (4 * 2**0.5)))
-    torch.testing.assert_close(row, expected, atol=5e-3, rtol=0)
-    assert (joined == joined[:, :, :1]).all()  # borders do not fade
-    assert row[:20].sub(1).abs().max() < 1e-6
-    assert (row[45:] == 0).all()
-
-
-def test_each_picture_has_its_own_mask_or_one_serves_all():
-    before, after = two_pictures()
-    masks = torch.cat([halves(), 1 - halves()])
-    own = blend_pixels(before, after, masks, feather=2.0)
-    for row in range(2):
-        one = slice(row, row + 1)
-        torch.testing.assert_close(
-            own[one], blend_pixels(before[one], after[one], masks[one], feather=2.0)
-        )
-    shared = blend_pixels(before, after, halves(), feather=2.0)
-    torch.testing.assert_close(shared[0], own[0])
-    assert not torch.equal(shared[1], own[1])
 
 
 def test_masks_are_resized_within_their_range():
@@ -68,32 +28,41 @@ def test_masks_are_resized_within_their_range():
 
 
 def test_what_does_not_fit_is_refused():
-    before, after = two_pictures()
+    onto = torch.zeros(2, 3, 8, 8)
     with pytest.raises(UsageError, match=r"mask: expected \(1 or 2, 1, h, w\), got \(16, 16\)"):
-        blend_pixels(before, after, torch.ones(16, 16))
+        fit_mask(torch.ones(16, 16), onto)
     with pytest.raises(UsageError, match=r"mask: expected values in \[0, 1\], got 0 to 2"):
-        blend_pixels(before, after, 2 * halves())
+        fit_mask(2 * halves(), onto)
     with pytest.raises(UsageError, match="feather: expected 0 or more, got -1"):
-        blend_pixels(before, after, halves(), feather=-1)
-    with pytest.raises(UsageError, match="before, after: expected equal shapes"):
-        blend_pixels(before, after[:1], halves())
+        soften(halves(), -1)
 
 
-def test_features_of_two_codes_are_joined(generator, ws):
-    before, after = ws[:1], ws[1:]
+def test_a_feathered_edge_is_a_gaussian_step():
+    row = soften(halves(64, 64), 4.0)[0, 0, 20]
+    where = torch.arange(64) + 0.5 - 32
+    torch.testing.assert_close(row, 0.5 * (1 - torch.erf(where / (4 * 2**0.5))), atol=5e-3, rtol=0)
+    assert row[:20].sub(1).abs().max() < 1e-6
+    assert (row[45:] == 0).all()
+
+
+def test_each_code_shows_where_its_mask_is(generator, ws):
+    below, top = ws[:1], ws[1:]
+    everywhere, nowhere = torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
     with torch.no_grad():
-        drawn = generator.synthesis(after)
-        whole = blend_features(generator, before, after, torch.ones(1, 1, 8, 8))
-        joined = blend_features(generator, before, after, halves())
-        outside = generator.synthesis_from(generator.features(before, 32), after)
-    assert torch.equal(whole, drawn)
-    middle = joined.shape[-1] // 2
-    left, right = slice(0, middle - 200), slice(middle + 200, None)
+        one, other = generator.synthesis(below), generator.synthesis(top)
+        assert torch.allclose(draw_regions(generator, below, [(top, everywhere)]), other, atol=1e-5)
+        assert torch.allclose(draw_regions(generator, below, [(top, nowhere)]), one, atol=1e-5)
+        left = draw_regions(generator, below, [(top, halves())])
+        both = [(top, halves()), (below, 1 - halves())]
+        covered = draw_regions(generator, top, both)
+    middle = left.shape[-1] // 2
 
-    def wrong(one, other, where):
-        return (one - other)[..., where].square().mean()
+    def wrong(image, whole, where):
+        return (image - whole)[..., where].square().mean()
 
-    assert wrong(joined, drawn, left) < 0.1 * wrong(outside, drawn, left)
-    assert wrong(joined, outside, right) < 0.1 * wrong(drawn, outside, right)
-    with pytest.raises(UsageError, match="features: expected a size among"):
-        blend_features(generator, before, after, halves(), at=48)
+    inside, outside = slice(0, middle - 200), slice(middle + 200, None)
+    for image in (left, covered):
+        assert wrong(image, other, inside) < 0.1 * wrong(image, one, inside)
+        assert wrong(image, one, outside) < 0.1 * wrong(image, other, outside)
+    with torch.no_grad(), pytest.raises(UsageError, match="features: expected a size among"):
+        draw_regions(generator, below, [(top, halves())], at=48)

@@ -340,6 +340,36 @@ def test_words_alone_keep_out_of_what_a_mix_gives_to_others(tedi_):
     assert not np.array_equal(pixels["all"], pixels["no"])
 
 
+def test_words_kept_to_the_hair_change_nothing_far_from_it(tedi_):
+    pixels = {}
+    made = ("generate", "a blond man", "--seed", 3, "--preview")
+    for name, mix in {"plain": "text@hair=", "hair": "text@hair", "all": ""}.items():
+        more = () if name == "all" else ("--mix", mix)
+        assert tedi_(*made, *more, "--out", f"{name}.png")[0] == 0
+        pixels[name] = np.asarray(Image.open(f"{name}.png")).astype(int)
+    change = {n: np.abs(pixels[n] - pixels["plain"]).mean(axis=2) for n in ("hair", "all")}
+    mouth = slice(180, 200), slice(110, 146)
+    assert change["all"][mouth].mean() > 10
+    assert change["hair"][mouth].mean() < 1
+    assert change["hair"].max() > 30
+
+
+def test_words_are_kept_to_a_part_of_a_seeds_face_and_told(tedi_):
+    made = ("generate", "red hair", "--seed", 3, "--mix", "text@hair", "--preview")
+    status, _, err = tedi_(*made, "--out", "a.png")
+    assert status == 0, err
+    record = read_provenance("a.png")
+    assert record["mix"] == "text@hair=coarse+medium+fine"
+    assert "parser-lite0" in record["weights"]
+    assert tedi_("run", "a.png", "--out", "b.png")[:2] == (0, ["b.png"])
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    status, _, err = tedi_("edit", "a.png", "older", "--preview")
+    assert status == 2
+    assert "joined several codes in it; pass --photo and --no-align" in err
+    _, out, _ = tedi_("generate", "red hair", "--mix", "text@hair+brows", "--dry-run", "--json")
+    assert json.loads(out[0])["mix"] == "text@hair+brows=coarse+medium+fine"
+
+
 def test_the_plan_tells_every_default(tedi_):
     status, out, err = tedi_("generate", "--sketch", "face.png", "-n", 2, "--dry-run")
     assert (status, out) == (0, ["face-seed0.png", "face-seed1.png"])
@@ -353,6 +383,8 @@ def test_the_plan_tells_every_default(tedi_):
     [
         (("--sketch", "none.png"), "none.png: no such file"),
         (("a man", "--mix", "sketch=fine"), "--mix: is for --sketch, --label and --photo"),
+        (("a man", "--mix", "text@hare"), "unknown region 'hare'; did you mean 'hair'?"),
+        (("a man", "--mix", "text@=fine"), "mix: expected parts of a face as in text@hair, got"),
         (("a man", "--text", "a woman", "--sketch", "face.png"), "--text: the prompt is given tw"),
         (("--sketch", "face.png", "--mix", "label=coarse"), "label is not given; given is sketch"),
         (("--photo", "face.png", "-n", "2"), "--seed: the photo rules all layers"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi import mixing
 from tedi.cli.generate import _exists
 from tedi.cli.options import MAX_SEED
 from tedi.editing import EDITS
@@ -124,6 +125,11 @@ def _picture(path: Path) -> Source:
     several = "strip" in record or "grid" in record or record.get("seeds")
     if several or record.get("command") == "directions show":
         raise UsageError(f"{path}: shows several faces; give one's own picture or its seed")
+    if mixing.places(str(record.get("mix", ""))):
+        raise UsageError(
+            f"{path}: --mix {record['mix']} joined several codes in it; pass --photo and "
+            "--no-align to edit what it shows"
+        )
     if record.get("command") == "edit" and "start" not in record:
         raise UsageError(f"{path}: its record does not say what code was edited; give a code file")
     try:

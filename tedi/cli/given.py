@@ -36,8 +36,8 @@ given_options = together(
     click.option(
         "--mix",
         metavar="SHARES",
-        help="Who rules which layers, such as text=fine,sketch=coarse+medium:0.5; --dry-run shows "
-        "the defaults.",
+        help="Who rules which layers, such as text=fine,sketch=coarse+medium:0.5, and which parts "
+        "of the face, such as text@hair; --dry-run shows the defaults.",
     ),
     click.option(
         "--variety",
@@ -89,14 +89,18 @@ class Given:
                 seeds where none has a say.
             TediError: a file that is not there.
         """
-        for name, value in (("mix", self.mix), ("variety", self.variety)):
-            if value is not None and not self.files:
-                raise UsageError(f"--{name}: is for --sketch, --label and --photo; give one")
+        kept = mixing.places(self.mix)
+        if self.mix is not None and not (self.files or kept):
+            raise UsageError("--mix: is for --sketch, --label and --photo; give one")
         if self.variety is not None and not (self.sketch or self.label):
             raise UsageError("--variety: is for --sketch and --label; give one")
         for path in self.files.values():
             if not path.is_file():
                 raise TediError(f"{path}: no such file")
+        if kept:
+            from tedi.pipeline.content import check_places
+
+            check_places(kept)
         shares = mixing.chosen([*self.files, "text"], self.mix)
         if seeds > 1 and shares.get("photo") == dict.fromkeys(mixing.GROUPS, 1.0):
             raise UsageError(
@@ -106,16 +110,17 @@ class Given:
 
     def told(self, *, text: bool) -> dict[str, Any]:
         """The plan, for --dry-run: files, and every default."""
-        if not self.files:
+        if not (self.files or self.mix):
             return {}
         shares = mixing.chosen([*self.files, *(["text"] if text else [])], self.mix)
         files = {name: str(path) for name, path in self.files.items()}
         variety = VARIETY if self.variety is None else self.variety
-        return {**files, "mix": mixing.told(shares), "variety": variety}
+        mix = mixing.told(shares, mixing.places(self.mix))
+        return {**files, "mix": mix, "variety": variety}
 
     def load(self, model: "Toolkit", *, text: bool) -> "Content | None":
         """The content; None if nothing is given beside words."""
-        if not self.files:
+        if not (self.files or self.mix):
             return None
         variety = VARIETY if self.variety is None else self.variety
         return model.content(**self.files, mix=self.mix, variety=variety, text=text)

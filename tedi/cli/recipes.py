@@ -124,7 +124,7 @@ class Generate(Recipe):
         for name, told in self.content.items():
             if not (isinstance(told, Mapping) and isinstance(told.get("file"), str)):
                 raise UsageError(f"content: expected file and sha256 of {name}, got {told!r}")
-        if self.mix and not self.content:
+        if self.mix and not (self.content or mixing.places(self.mix)):
             raise UsageError("mix: is for content; leave it out")
         mixing.chosen([*self.content, "text"], self.mix)
         if not self.chosen:
@@ -155,7 +155,7 @@ class Generate(Recipe):
         """What is given beside words, from its codes or else its files."""
         from tedi import zoo
 
-        if self.codes:
+        if self.codes or (self.mix and not self.content):
             return model.contents.restored(asdict(self))
         if not self.content:
             return None

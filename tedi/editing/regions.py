@@ -1,7 +1,9 @@
-"""Edits of a region: two pictures, or two codes' activations, joined along a mask.
+"""Edits of a region: pictures and activations of several codes, joined along masks.
 
 A mask (1 or N, 1, h, w) of any size is 1 where the edit shows and 0 where what was there stays.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,47 +17,38 @@ FEATHER = 8.0  # pixels of the picture
 CHANGED = (0.06, 0.25)  # mean change of a channel, of 2, that is none yet, and that is a full one
 
 
-def blend_pixels(
-    before: Tensor, after: Tensor, mask: Tensor, *, feather: float = FEATHER
+def draw_regions(
+    generator: Generator,
+    ws: Tensor,
+    tops: Sequence[tuple[Tensor, Tensor]],
+    *,
+    at: int = 32,
+    feather: float = FEATHER,
 ) -> Tensor:
-    """Pictures (N, 3, H, W), new: `after` in the mask, `before` outside, joined softly.
+    """Pictures (N, 3, H, W) of a code that other codes lie on, each in a mask of its own.
 
-    Args:
-        before: (N, 3, H, W).
-        after: (N, 3, H, W).
-        mask: (1 or N, 1, h, w), resized to H x W.
-        feather: standard deviation, in pixels, of the Gaussian that softens the mask's edge; 0
-            leaves the mask as it is. Three of them outside it no pixel is changed.
-
-    Raises:
-        UsageError: shapes that do not fit, or values out of range.
-    """
-    if before.shape != after.shape:
-        got = f"{tuple(before.shape)} and {tuple(after.shape)}"
-        raise UsageError(f"before, after: expected equal shapes, got {got}")
-    return torch.lerp(before, after, soften(fit_mask(mask, before), feather))
-
-
-def blend_features(
-    generator: Generator, ws_before: Tensor, ws_after: Tensor, mask: Tensor, *, at: int = 32
-) -> Tensor:
-    """Pictures (N, 3, H, W) whose activations at a resolution come from two codes along a mask.
-
-    Content is joined before the later layers draw it, so no seam shows; those layers, and with
-    them colours and texture everywhere, are those of `ws_after`.
+    The activations at a resolution are joined first, so that shapes agree across the borders. Then
+    each code's own later layers draw them, which hold colour and texture, and these pictures are
+    joined softly: colour stays where the mask is.
 
     Args:
         generator: that draws.
-        ws_before: (N, L, C), shows outside the mask.
-        ws_after: (N, L, C), shows inside.
-        mask: (1 or N, 1, h, w), reduced to the activations' size.
+        ws: (N, L, C), shows where no mask is.
+        tops: codes (N, L, C) and where they show, (1 or N, 1, h, w); later ones lie on top.
         at: resolution of the activations in pixels; finer ones keep more of what was outside.
+        feather: standard deviation, in pixels, of the Gaussian that softens a mask's edge.
 
     Raises:
         UsageError: shapes that do not fit, or a resolution the generator does not have.
     """
-    before, after = (generator.features(ws, at) for ws in (ws_before, ws_after))
-    return generator.synthesis_from(torch.lerp(before, after, fit_mask(mask, before)), ws_after)
+    content = generator.features(ws, at)
+    for code, mask in tops:
+        content = torch.lerp(content, generator.features(code, at), fit_mask(mask, content))
+    image = generator.synthesis_from(content, ws)
+    for code, mask in tops:
+        shown = soften(fit_mask(mask, image), feather)
+        image = torch.lerp(image, generator.synthesis_from(content, code), shown)
+    return image
 
 
 def keep_detail(

@@ -10,10 +10,11 @@ torch.Size([16, 512])
 >>> older = model.edit(faces[0].ws, ["older", "with glasses"])[0]
 """
 
+import functools
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -27,10 +28,12 @@ from tedi import __version__, attributes, control, images, language, latents, zo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import native
 from tedi.editing import EDITS
+from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
+from tedi.inversion.likeness import fit
 from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
 from tedi.pipeline.content import Content, Contents, Source
@@ -51,7 +54,8 @@ class Face:
 
     Attributes:
         picture: RGB, 1024 px, or 256 px for a preview.
-        ws: its code (L, C), float32 on the CPU.
+        ws: its code (L, C), float32 on the CPU; where modalities are kept to parts of the face, the
+            code that they would rule everywhere.
         record: how it was made; written into the files that `save` makes.
     """
 
@@ -106,9 +110,9 @@ class Toolkit:
             sketch: a drawing, dark lines on light paper or the other way round.
             label: a label map, as class numbers or in colours; see `tedi.modalities.labels`.
             photo: of a face.
-            mix: who rules which layers, such as "text=fine,sketch=coarse+medium:0.5"; by default
-                drawings rule coarse and medium ones, a photo those that are left, and text moves
-                what comes of it.
+            mix: who rules which layers, such as "text=fine,sketch=coarse+medium:0.5", and which
+                parts of the face, such as "text@hair"; by default drawings rule coarse and medium
+                layers, a photo those that are left, and text moves what comes of it, everywhere.
             variety: 0 draws the likeliest face of a drawing, 1 varies what it leaves open.
             text: a text will be given, too.
 
@@ -187,16 +191,19 @@ class Toolkit:
         while batch := list(itertools.islice(jobs, batch_size)):
             texts = [prompt for prompt, _ in batch if prompt or content is None]
             said = self._read(texts, said, anyway=anyway)
-            rows = []
-            for prompt, seed in batch:  # one by one: a code does not depend on its neighbours
-                ws = self._style(seed, psi, content)
-                if prompt in said:
-                    ws = self._told(ws, prompt, said[prompt], content, way, strength)
-                rows.append(ws)
-            codes = torch.cat(rows)
-            for (prompt, seed), ws, picture in zip(
-                batch, codes.cpu(), self.pictures(codes, preview=preview), strict=True
-            ):
+            # Code by code: one does not depend on its neighbours.
+            makes = [
+                functools.partial(
+                    self._code, prompt, seed, said.get(prompt), content, psi, way, strength
+                )
+                for prompt, seed in batch
+            ]
+            codes = torch.cat([make() for make in makes])
+            if content is not None and content.places:
+                pictures = [self._joined(make, content, preview=preview) for make in makes]
+            else:
+                pictures = self.pictures(codes, preview=preview)
+            for (prompt, seed), ws, picture in zip(batch, codes.cpu(), pictures, strict=True):
                 record = self.record_of(
                     prompt,
                     seed,
@@ -220,32 +227,57 @@ class Toolkit:
         method: str = "default",
     ) -> Tensor:
         """Code (1, L, C) of the face that `generate` draws of these; "" for no prompt."""
-        ws = self._style(seed, psi, content)
-        if not prompt:
-            return ws
-        said = self.text.read([prompt])
-        return self._told(ws, prompt, said, content, self.way(method), strength)
+        said = self.text.read([prompt]) if prompt else None
+        return self._code(prompt, seed, said, content, psi, self.way(method), strength)
 
-    def _style(self, seed: int, psi: float, content: Content | None) -> Tensor:
-        """Code (1, L, C) of a seed, ruled by the content."""
-        ws = control.style_codes(self.generator, [seed], psi=psi)
-        return ws if content is None else self.contents.mixed(content, ws)
-
-    def _told(
+    def _code(
         self,
-        ws: Tensor,
         prompt: str,
-        said: Reading,
+        seed: int,
+        said: Reading | None,
         content: Content | None,
+        psi: float,
         way: Way,
         strength: float,
+        *,
+        without: Collection[str] = (),
     ) -> Tensor:
-        """Code (1, L, C) moved by a prompt, in the layers that the content leaves it."""
+        """Code (1, L, C) of a seed, ruled by the content and moved by a prompt's reading.
+
+        The prompt moves the layers that the content leaves it. Modalities `without` are left out.
+        """
+        ws = control.style_codes(self.generator, [seed], psi=psi)
+        if content is not None:
+            ws = self.contents.mixed(content, ws, without=without)
+        if said is None or "text" in without:
+            return ws
         moved = way(ws, [prompt], said, strength=strength, new=True)
         if content is None:
             return moved
         everywhere = dict.fromkeys(GROUPS, 1.0)
         return control.weigh(self.generator, ws, moved, content.shares.get("text", everywhere))
+
+    @torch.no_grad()
+    def _joined(
+        self, make: Callable[..., Tensor], content: Content, *, preview: bool
+    ) -> Image.Image:
+        """Picture of a face whose modalities are kept to parts of it.
+
+        In its parts, the face that a modality rules, too; elsewhere the face without it.
+        """
+        kept = content.kept
+        ws = make(without=kept)
+        tops = [make(without=kept.keys() - {name}) for name in kept]
+        half = self.dtype != torch.float32
+        with torch.autocast(ws.device.type, self.dtype, enabled=half):
+            seen = [self.generator.preview(code).float() for code in (ws, *tops)]
+            masks = [
+                self.photos.where(torch.cat([seen[0], top]), regions).to(ws)
+                for top, regions in zip(seen[1:], kept.values(), strict=True)
+            ]
+            layers = list(zip(tops, masks, strict=True))
+            drawn = draw_regions(self.generator, ws, layers).float()
+        return images.to_pil(fit(drawn, seen[0].shape[-1]) if preview else drawn)[0]
 
     @torch.no_grad()
     def edit(
@@ -358,12 +390,14 @@ class Toolkit:
         record = self._record("generate", method, preview)
         if content is not None:
             record["weights"] = self.weights | self.contents.weights(content.codes)
+            if content.places:
+                record["weights"] |= self.contents.parser
         return {"command": record.pop("command"), **told, **record}
 
     @property
     def all_weights(self) -> dict[str, str]:
         """Name -> sha256 of all weights that a record may name."""
-        return self.weights | self.contents.weights(["sketch"])
+        return self.weights | self.contents.weights(["sketch"]) | self.contents.parser
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
         return {

@@ -6,7 +6,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -25,7 +26,7 @@ from tedi.encoders.structure import StructureEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.modalities import labels, sketch
-from tedi.pipeline.photos import Photos, fetched
+from tedi.pipeline.photos import PARSER, Photos, fetched
 
 STRUCTURE = "structure-mobilestylegan-ffhq"
 Source = str | PathLike[str] | Image.Image | Tensor
@@ -38,6 +39,7 @@ class Content:
     Attributes:
         codes: modality -> code (1, L, C); "sketch+label" where one code is of both.
         shares: modality -> group -> share; of the text's, too.
+        places: modality -> the parts of the face it is kept to; those missing rule all of it.
         variety: how much a seed may vary what drawings leave open, 0 to 1.
         files: modality -> name and sha256, for records.
     """
@@ -46,6 +48,13 @@ class Content:
     shares: mixing.Shares
     variety: float = 1.0
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    places: mixing.Places = field(default_factory=dict)
+
+    @property
+    def kept(self) -> mixing.Places:
+        """The places of the text and of each code; a code of two modalities has one."""
+        own = {name.partition("+")[0] for name in self.codes} | {"text"}
+        return {name: parts for name, parts in self.places.items() if name in own}
 
 
 class Contents:
@@ -92,19 +101,28 @@ class Contents:
         """
         here = {name: value for name, value in given.items() if value is not None}
         shares = mixing.chosen([*here, *(["text"] if text else [])], mix)
+        places = mixing.places(mix)
+        check_places(places)
         codes: dict[str, Tensor] = {}
         if (photo := here.get("photo")) is not None:
             codes["photo"] = (invert or self._invert)(photo)
         drawings = {name: self.prepare(name, here[name]) for name in READERS if name in here}
-        if len(drawings) == 2 and shares["sketch"] == shares["label"]:
+        alike = shares.get("sketch") == shares.get("label")
+        if len(drawings) == 2 and alike and places.get("sketch") == places.get("label"):
             codes["sketch+label"] = self._encode(drawings)
         else:
             codes |= {name: self._encode({name: value}) for name, value in drawings.items()}
-        return Content(codes, shares, variety, {n: _told(value) for n, value in here.items()})
+        files = {name: _told(value) for name, value in here.items()}
+        return Content(codes, shares, variety, files, places)
 
     def weights(self, names: Iterable[str]) -> dict[str, str]:
         """Name -> sha256 of the weights that faces of codes with these names depend on."""
         return {} if all(name == "photo" for name in names) else {STRUCTURE: self.file[1]}
+
+    @cached_property
+    def parser(self) -> dict[str, str]:
+        """Name -> sha256 of the network that finds parts of faces."""
+        return {PARSER: fetched(PARSER, self.photos.progress)[1]}
 
     @cached_property
     def file(self) -> tuple[Path, str]:
@@ -125,11 +143,20 @@ class Contents:
         return self.photos.invert(self.photos.open(source)[0]).ws
 
     @torch.no_grad()
-    def mixed(self, content: Content, style: Tensor) -> Tensor:
-        """Codes (N, L, C), new: the style's, ruled by the content where that has a share."""
-        ws = style
+    def mixed(self, content: Content, style: Tensor, *, without: Iterable[str] = ()) -> Tensor:
+        """Codes (N, L, C), new: the style's, ruled by the content where that has a share.
+
+        Args:
+            content: of `make`.
+            style: (N, L, C).
+            without: modalities that are left out.
+        """
+        ws, left = style, set(without)
         for name, code in content.codes.items():
-            shares = content.shares[name.partition("+")[0]]
+            first = name.partition("+")[0]
+            if first in left:
+                continue
+            shares = content.shares[first]
             if name != "photo":
                 code = self.encoder.filled(code, ws, variety=content.variety)
             ws = weigh(self.generator, ws, code.expand_as(ws), shares)
@@ -140,7 +167,7 @@ class Contents:
         codes = {name: latents.pack(code[0]) for name, code in content.codes.items()}
         told: dict[str, Any] = {"content": {n: dict(file) for n, file in content.files.items()}}
         return told | {
-            "mix": mixing.told(content.shares),
+            "mix": mixing.told(content.shares, content.places),
             "variety": content.variety,
             "codes": codes,
         }
@@ -160,7 +187,15 @@ class Contents:
         shares = mixing.parse(told["mix"])
         if missing := [name for name in codes if name.partition("+")[0] not in shares]:
             raise UsageError(f"mix: says nothing of {missing[0]}")
-        return Content(codes, shares, float(told["variety"]), told.get("content", {}))
+        places = mixing.places(told["mix"])
+        check_places(places)
+        return Content(codes, shares, float(told["variety"]), told.get("content", {}), places)
+
+
+def check_places(places: Mapping[str, Sequence[str]]) -> None:
+    """Raises a UsageError if a part of the face is none that there is."""
+    for part in itertools.chain.from_iterable(places.values()):
+        labels.numbers(part)
 
 
 STEMS = {"sketch": "sketch", "label": "labels"}

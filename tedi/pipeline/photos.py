@@ -228,11 +228,21 @@ class Photos:
 
     def mask(self, photo: Photo, face: Image.Image, regions: Sequence[str]) -> np.ndarray:
         """Soft mask (256, 256) of parts, where they are in the photo or in the changed face."""
+        pair = torch.cat([photo.image, _small(face)])
+        return soften(self.where(pair, regions), 3.0)[0, 0].numpy()
+
+    @torch.no_grad()
+    def where(self, image: Tensor, regions: Sequence[str]) -> Tensor:
+        """Mask (1, 1, 256, 256) on the CPU of parts, and a little around them.
+
+        Args:
+            image: pictures (N, 3, 256, 256) of aligned faces; a part counts that any of them shows.
+            regions: parts, such as "hair".
+        """
         wanted = torch.tensor(sorted({n for region in regions for n in numbers(region)}))
-        pair = torch.cat([photo.image, _small(face)]).to(self.generator.w_avg)
-        there = torch.isin(self.parser.labels(pair).cpu(), wanted).any(dim=0)
-        grown = torch.nn.functional.max_pool2d(there[None, None].float(), 9, 1, 4)
-        return soften(grown, 3.0)[0, 0].numpy()
+        labels = self.parser.labels(image.to(self.generator.w_avg)).cpu()
+        there = torch.isin(labels, wanted).any(dim=0)
+        return torch.nn.functional.max_pool2d(there[None, None].float(), 9, 1, 4)
 
     @torch.no_grad()
     def describe(self, photo: Photo) -> Tensor:
