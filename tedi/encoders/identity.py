@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tedi.encoders import ir_se
 from tedi.errors import UsageError
 
 SIZE = 150  # pixels of a face that dlib's network looks at
@@ -25,8 +26,6 @@ DESCRIPTOR = 128
 # Left, top and side of the face in an FFHQ-aligned picture, as parts of the picture's side. On 13
 # generated faces face-api's own landmarks put it at (0.165, 0.275, 0.651), deviations 0.01 to 0.02.
 BOX = (0.17, 0.275, 0.66)
-# ArcFace's blocks: channels and how many; the first of each group halves the picture.
-GROUPS = ((64, 3), (128, 4), (256, 14), (512, 3))
 
 
 class Residual(nn.Module):
@@ -108,43 +107,6 @@ def _check(image: Tensor) -> None:
         raise UsageError(f"image: expected aligned (N, 3, S, S), got {tuple(image.shape)}")
 
 
-class Excite(nn.Module):
-    """Squeeze and excitation (Hu et al. 2018): channels weighed by what their means say."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // 16, 1, bias=False)
-        self.fc2 = nn.Conv2d(channels // 16, channels, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.fc2(F.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))).sigmoid()
-
-
-class Bottleneck(nn.Module):
-    """ArcFace's improved residual block, excited; its parts are named as in released files."""
-
-    def __init__(self, enter: int, leave: int, stride: int) -> None:
-        super().__init__()
-        self.shortcut_layer = (
-            nn.MaxPool2d(1, stride)
-            if enter == leave
-            else nn.Sequential(
-                nn.Conv2d(enter, leave, 1, stride=stride, bias=False), nn.BatchNorm2d(leave)
-            )
-        )
-        self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(enter),
-            nn.Conv2d(enter, leave, 3, padding=1, bias=False),
-            nn.PReLU(leave),
-            nn.Conv2d(leave, leave, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(leave),
-            Excite(leave),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut_layer(x) + self.res_layer(x)
-
-
 class ArcFace(nn.Module):
     """Descriptors of length 1 by IR-SE50, as pSp, e4e and StyleCLIP measure identity with.
 
@@ -161,15 +123,8 @@ class ArcFace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.input_layer = nn.Sequential(
-            nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
-        )
-        blocks, enter = [], 64
-        for leave, count in GROUPS:
-            for nth in range(count):
-                blocks.append(Bottleneck(enter, leave, 1 if nth else 2))
-                enter = leave
-        self.body = nn.Sequential(*blocks)
+        self.input_layer = ir_se.input_layer(3)
+        self.body = ir_se.body()
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(512),
             nn.Dropout(0.6),
