@@ -46,6 +46,9 @@ class Generator(Protocol):
     def synthesis_from(self, features: Tensor, ws: Tensor) -> Tensor:
         """Pictures from activations of `features` and the slots that come after them."""
 
+    def preview_from(self, features: Tensor, ws: Tensor) -> Tensor:
+        """Previews from activations of `features` and the slots that come after them."""
+
 
 class Encoder(Protocol):
     """Maps a prepared modality to absolute codes."""

@@ -140,7 +140,7 @@ def test_generators_keep_the_interface(name):
         wanted = list(inspect.signature(function).parameters)[1:]
         real = getattr(made, method)
         found = list(inspect.signature(getattr(real, "forward", real)).parameters)
-        assert found == wanted, method
+        assert found[: len(wanted)] == wanted, method
     for attribute, kind in protocol.__annotations__.items():
         assert isinstance(getattr(made, attribute), kind), attribute
     assert made.name == name

@@ -268,6 +268,18 @@ class MobileStyleGAN(nn.Module):
         x = self.synthesizer.advance(features, styles, start, len(CHANNELS))
         return self.synthesizer.to_image(x, styles["to_image"])
 
+    def preview_from(self, features: Tensor, ws: Tensor) -> Tensor:
+        """Previews (N, 3, 256, 256) from `features` of 8 to 64 px and the slots after them.
+
+        With `features(ws, at)` unchanged this is `preview(ws)`.
+        """
+        start = self._block(features.shape[-1]) + 1
+        if start > PREVIEW_BLOCKS:
+            size = features.shape[-1]
+            raise UsageError(f"features: previews go on from 64 px at most, got {size} px")
+        x = self.synthesizer.advance(features, self.styles(ws), start, PREVIEW_BLOCKS)
+        return self.previewer(x, ws)
+
     def _block(self, size: int) -> int:
         sizes = [8 * 2**i for i in range(len(CHANNELS))]
         if size not in sizes:
