@@ -453,7 +453,7 @@ def test_a_file_that_wants_to_run_something_is_refused(tmp_path, suffix, wrapped
         np.save(path, array, allow_pickle=True)
     else:
         torch.save(content, path)
-    with pytest.raises(TediError, match=r"refused: it asks to run (posix|nt)\.mkdir; only arrays"):
+    with pytest.raises(TediError, match=r"its pickle asks for '(posix|nt)\.mkdir', which"):
         files.load(path)
     assert not trap.exists()
 
@@ -473,7 +473,7 @@ def test_no_other_name_is_known_to_the_reader_of_arrays(tmp_path, line):
             file, {"descr": "|O", "fortran_order": False, "shape": ()}
         )
         file.write(line)
-    with pytest.raises(TediError, match="refused: it asks to run"):
+    with pytest.raises(TediError, match=r"x\.npy: (refused; its pickle asks for|damaged)"):
         files.load(tmp_path / "x.npy")
 
 
@@ -483,8 +483,8 @@ def test_no_other_name_is_known_to_the_reader_of_arrays(tmp_path, line):
         (np.ones((5000, 8)), "with L up to 18, got"),
         (np.ones((2, 3, 8)), "expected .* got \\(2, 3, 8\\)"),
         (np.zeros((1, 8)), "zeros or NaN"),
-        (np.array(["a"]), "got ndarray"),
-        (np.array([{}, {}], dtype=object), "expected one object"),
+        (np.array(["a"]), "got list"),
+        (np.array([{}, {}], dtype=object), "got list"),
         (np.array({"weights": 1}, dtype=object), "expected keys boundary, or mean"),
         (np.array({"boundary": "x"}, dtype=object), "got str"),
     ],
@@ -557,7 +557,7 @@ def tedi_(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(COMMANDS, "directions", ("tedi.cli.directions:directions", "Directions."))
     tiny = Styled(width=512)
-    monkeypatch.setattr(command, "_load", lambda device: (tiny, {"tiny": "0" * 64}))
+    monkeypatch.setattr(command, "_load", lambda device, file=None: (tiny, {"tiny": "0" * 64}))
 
     def call(*arguments):
         capsys.readouterr()

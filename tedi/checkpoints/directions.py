@@ -8,24 +8,19 @@
 | idinvert | npy of one object | {"boundary": (1, L, C), "meta_data": {"manipulate_layers": […]}} |
 | GANSpace | torch | {"mean": (1, C), "comp": (K, 1, C), "std": (K,)} |
 
-Nothing in a file is run: torch files are read with `weights_only`, an object in an npy file by an
-unpickler that knows numpy arrays and numbers, and refuses every other name.
+Nothing in a file is run: `raw` reads it.
 """
 
-import io
 import json
-import pickle
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tedi.checkpoints import native
+from tedi.checkpoints import native, raw
 from tedi.errors import TediError, UsageError
 from tedi.latents import Direction
 from tedi.outputs import Exist, write_atomically
@@ -33,11 +28,6 @@ from tedi.outputs import Exist, write_atomically
 KIND = "directions"
 MOST_SLOTS = 18
 _LAYOUTS = "expected (C,), (1, C), (L, C) or (1, L, C)"
-# What a damaged file makes the readers raise.
-_DAMAGE = (
-    *(pickle.UnpicklingError, RuntimeError, ValueError, TypeError, EOFError, KeyError),
-    *(AttributeError, IndexError, MemoryError, OverflowError, UnicodeError, ImportError),
-)
 
 
 def load(path: Path) -> dict[str, Direction]:
@@ -46,20 +36,11 @@ def load(path: Path) -> dict[str, Direction]:
     Raises:
         TediError: not there, damaged, of no known layout, or it asks to run something.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TediError(f"{path}: cannot be read ({error.strerror})") from error
-    if raw[8:9] == b"{":
+    content = raw.read(path)
+    if content.container == "safetensors":
         return _load_own(path)
-    if raw.startswith(b"\x93NUMPY"):
-        content = _read_npy(path, raw)
-    elif raw.startswith(b"PK\3\4") or raw.startswith(b"\x80"):
-        content = _read_torch(path, raw)
-    else:
-        raise TediError(f"{path}: expected directions as safetensors, .pt or .npy")
     try:
-        found = _convert(path.stem, content)
+        found = _convert(path.stem, content.value)
     except UsageError as error:
         raise TediError(f"{path}: {error}") from error
     return {direction.name: direction for direction in found}
@@ -139,9 +120,7 @@ def _convert(name: str, content: object) -> list[Direction]:
 
 
 def _tensor(content: object) -> Tensor:
-    if isinstance(content, np.ndarray) and content.dtype.kind in "fiu":
-        content = torch.from_numpy(np.ascontiguousarray(content, dtype=np.float32))
-    if not isinstance(content, Tensor) or content.is_complex():
+    if not isinstance(content, Tensor) or content.is_complex() or content.dtype == torch.bool:
         raise UsageError(f"{_LAYOUTS}, got {type(content).__name__}")
     return content.detach().float()
 
@@ -186,97 +165,3 @@ def _components(content: Mapping[str, Any]) -> list[Direction]:
         )
         for i, (row, size) in enumerate(zip(comp.reshape(-1, width), std.flatten(), strict=True))
     ]
-
-
-# --- reading without running ---------------------------------------------------------------------
-
-
-def _read_torch(path: Path, raw: bytes) -> object:
-    try:
-        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        name = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if name:
-            raise _refused(path, name[1]) from error
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise TediError(f"{path}: damaged or no torch file ({reason})") from error
-
-
-def _refused(path: Path, name: str) -> TediError:
-    return TediError(f"{path}: refused: it asks to run {name}; only arrays and numbers are read")
-
-
-def _read_npy(path: Path, raw: bytes) -> object:
-    file = io.BytesIO(raw)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-        if not dtype.hasobject:
-            return np.load(io.BytesIO(raw), allow_pickle=False)
-        if shape != ():
-            raise TediError(f"{path}: expected one object (idinvert), got an array of {shape}")
-        array = _Arrays(file).load()
-        return array.item() if isinstance(array, np.ndarray) and array.size == 1 else array
-    except _RefusedError as error:
-        raise _refused(path, str(error)) from error
-    except _DAMAGE as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise TediError(f"{path}: damaged or no npy file ({reason})") from error
-
-
-class _RefusedError(Exception):
-    """A name that an unpickler was asked for and does not know."""
-
-
-def _blank(kind: object, shape: object, code: object) -> np.ndarray:
-    """The empty array that a pickled one is filled into; the file chooses nothing about it."""
-    return np.ndarray((0,), np.int8)
-
-
-def _number(dtype: np.dtype, data: bytes) -> Any:
-    """A numpy number from its bytes."""
-    if dtype.hasobject:
-        raise _RefusedError("a number of objects")
-    return np.frombuffer(data, dtype, count=1)[0]
-
-
-def _latin(text: str, encoding: str) -> bytes:
-    """Bytes as Python 3 writes them into old pickles; no other codec."""
-    if encoding not in ("latin1", "latin-1"):
-        raise _RefusedError(f"codec {encoding}")
-    return text.encode("latin-1")
-
-
-class _Kind:
-    """Stands for numpy.ndarray in a pickle, where it is named and never called."""
-
-
-class _Arrays(pickle.Unpickler):
-    """Numpy arrays and numbers, dicts, lists, strings: nothing else has a name here."""
-
-    known: Mapping[str, object] = {
-        "numpy.ndarray": _Kind,
-        "numpy.dtype": np.dtype,
-        "_codecs.encode": _latin,
-        **{f"numpy.{core}.multiarray._reconstruct": _blank for core in ("core", "_core")},
-        **{f"numpy.{core}.multiarray.scalar": _number for core in ("core", "_core")},
-    }
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, encoding="latin1")
-
-    def find_class(self, module: str, name: str) -> Any:
-        """One of the known names.
-
-        Raises:
-            _RefusedError: any other.
-        """
-        found = self.known.get(f"{module}.{name}")
-        if found is None:
-            raise _RefusedError(f"{module}.{name}")
-        return found
-
-    def persistent_load(self, pid: object) -> Any:
-        """Refuse a reference to something outside the file."""
-        raise _RefusedError(f"the outside object {pid}")
