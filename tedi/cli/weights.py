@@ -6,17 +6,24 @@ import click
 
 from tedi import zoo
 from tedi.cli.options import Bars
+from tedi.cli.weights_convert import convert
+from tedi.cli.weights_inspect import inspect
 
 
 @click.group()
 def weights() -> None:
-    """Weights by name: list, show, pull, path.
+    """Weights by name: list, show, pull, path; files of anybody: inspect, convert.
 
     \b
     tedi weights list
     tedi weights show mobilestylegan-ffhq
     tedi weights pull minilm-l6
+    tedi weights inspect e4e_ffhq_encode.pt
     """  # noqa: D301
+
+
+weights.add_command(inspect)
+weights.add_command(convert)
 
 
 def _names() -> list[str]:
