@@ -24,6 +24,7 @@ from tedi.metrics.frechet import Frechet, frechet
 from tedi.metrics.retrieval import RPrecision, chances, r_precision
 from tedi.metrics.score import estimate
 from tedi.metrics.text import measure, seeds_of
+from tedi.metrics.video import Filmed
 
 SMILING = {"gender": frozenset({"female"}), "smile": frozenset({"slight", "broad"})}
 F = 6
@@ -106,8 +107,17 @@ def inverted() -> Inverted:
     )
 
 
+def filmed():
+    """Three seconds of eight frames each."""
+    random = torch.Generator().manual_seed(0)
+    names = ("person", "picture", "jitter", "flicker", "outside")
+    series = {name: torch.rand(24, generator=random) for name in names}
+    return Filmed(series, torch.arange(24) // 8, dict.fromkeys(names, "a network"))
+
+
 SAMPLES = {
     Drawn: crowd,
+    Filmed: filmed,
     Edited: functools.partial(edited, moved=True),
     Inverted: inverted,
     Mapped: mapped,

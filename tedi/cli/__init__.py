@@ -16,6 +16,7 @@ COMMANDS = {
     "morph": ("tedi.cli.morph:morph", "Faces between two faces."),
     "mix": ("tedi.cli.mix:mix", "One face with some layers of others."),
     "diffuse": ("tedi.cli.diffuse:diffuse", "The inner face of one grown into another."),
+    "video": ("tedi.cli.video:video", "A video with its face changed by texts."),
     "run": ("tedi.cli.redo:redo", "Pictures made again from a recipe or a picture."),
     "invert": ("tedi.cli.invert:invert", "Codes of the faces in photos."),
     "parse": ("tedi.cli.parse:parse", "Which part of a face each pixel shows."),
@@ -24,6 +25,7 @@ COMMANDS = {
     "evaluate": ("tedi.cli.evaluate:evaluate", "How well pictures follow what they are asked."),
     "layers": ("tedi.cli.layers:layers", "Which slots of W+ carry which attribute."),
     "directions": ("tedi.cli.directions:directions", "Directions that change one thing."),
+    "export": ("tedi.cli.export:export", "The generator as a file for other programs."),
     "weights": ("tedi.cli.weights:weights", "Weights by name: list, show, pull, path."),
 }
 

@@ -41,6 +41,7 @@ EVALUATIONS = {
     ),
     "sketch": ("tedi.cli.evaluate_drawings:sketch", "Do pictures follow the lines of sketches?"),
     "label": ("tedi.cli.evaluate_drawings:label", "Do pictures have the parts of label maps?"),
+    "video": ("tedi.cli.evaluate_video:video", "Is an edited video as steady as the original?"),
 }
 """What can be evaluated -> the command, and its line in the list."""
 

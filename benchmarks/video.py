@@ -1,0 +1,410 @@
+"""Video on clips with known truth: places found again, faces not swapped, speed, memory, jitter.
+
+    python benchmarks/video.py --films films --out benchmarks/video.json
+
+The clips are drawn here: faces walk through W, smiling and turning, and are laid over a moving or
+resting ground at squares that are known for every frame. So what the detector and the smoothing
+give can be compared with the truth. `Actor` and `film` are what the tests make their clips with.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from tedi import images, load, zoo
+from tedi.checkpoints import directions
+from tedi.cli import run
+from tedi.cli.faces import Step
+from tedi.cli.video import networks_of
+from tedi.control import style_codes
+from tedi.faces import Alignment, Detected, paste_back
+from tedi.pipeline import Toolkit
+from tedi.video import Clip, Networks, Settings, Tracker, frames, open_source
+from tedi.video.smooth import NONE, smoothed
+
+RATE, SIZE = 25, 512
+SOUND_RATE, TONE = 44_100, 440.0
+Square = tuple[float, float, float, float]
+"""Middle (x, y) and side in pixels, and angle in degrees, clockwise."""
+Walk = Callable[[float], float]
+"""Share of a scene, 0 to 1 -> a number."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A face in a scene.
+
+    Attributes:
+        seed: of the face.
+        place: share of the scene -> its square.
+        smile: share of the scene -> strength along the direction of smiles.
+        turn: the same for turns of the head.
+        shown: share of the scene -> whether it is there.
+    """
+
+    seed: int
+    place: Callable[[float], Square]
+    smile: Walk = lambda at: 1.0 * np.sin(6 * at)
+    turn: Walk = lambda at: 1.5 * np.sin(4 * at)
+    shown: Callable[[float], bool] = lambda at: True
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames without a cut.
+
+    Attributes:
+        count: of frames.
+        actors: back to front.
+        ground: seed of the background.
+        noise: standard deviation of the grain, in levels.
+        cover: share of the scene -> left, top, right, bottom of what hides the picture; None.
+    """
+
+    count: int
+    actors: Sequence[Actor] = ()
+    ground: int = 0
+    noise: float = 2.0
+    cover: Callable[[float], tuple[int, int, int, int] | None] = lambda at: None
+
+
+def quad(square: Square) -> np.ndarray:
+    """Corners (4, 2) of a square, as `tedi.faces.quad_of` orders them."""
+    x, y, side, angle = square
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    across, down = np.array([c, s]) * side / 2, np.array([-s, c]) * side / 2
+    middle = np.array([x, y])
+    return np.stack(
+        [
+            middle - across - down,
+            middle - across + down,
+            middle + across + down,
+            middle + across - down,
+        ]
+    )
+
+
+def resting(x: float, y: float, side: float, angle: float = 0.0) -> Callable[[float], Square]:
+    """A square that stays where it is."""
+    return lambda at: (x, y, side, angle)
+
+
+def moving(side: float = 300, size: int = SIZE, *, turns: float = 8.0) -> Callable[[float], Square]:
+    """A square that shifts, turns and grows smoothly about the middle of the frame."""
+
+    def place(at: float) -> Square:
+        x = size / 2 + size / 12 * np.sin(5 * at)
+        y = size / 2 + size / 16 * np.sin(3 * at + 1)
+        return (
+            float(x),
+            float(y),
+            side * float(1 + 0.1 * np.sin(4 * at)),
+            turns * float(np.sin(6 * at)),
+        )
+
+    return place
+
+
+class Stage:
+    """Draws scenes.
+
+    Args:
+        model: the toolkit.
+        size: pixels a side of frames.
+    """
+
+    def __init__(self, model: Toolkit, *, size: int = SIZE) -> None:
+        self.model, self.size = model, size
+        known = directions.load(zoo.pull("directions-ffhq"))
+        self.smile, self.turn = known["smile"], known["pose-left"]
+
+    @torch.inference_mode()
+    def face(self, actor: Actor, at: float) -> Image.Image:
+        """The aligned face of an actor."""
+        ws = style_codes(self.model.generator, [actor.seed], psi=0.6)
+        for direction, walk in ((self.smile, actor.smile), (self.turn, actor.turn)):
+            ws = direction(ws, float(walk(at)) * (direction.std or 1.0))
+        return images.to_pil(self.model.generator.preview(ws))[0]
+
+    def ground(self, seed: int) -> Image.Image:
+        """A blurred background."""
+        levels = np.random.default_rng(seed).uniform(40, 210, (8, 8, 3)).astype("uint8")
+        return Image.fromarray(levels).resize((self.size, self.size), Image.Resampling.BICUBIC)
+
+    def frames(self, scene: Scene) -> Iterator[np.ndarray]:
+        """Pixels (H, W, 3) of a scene."""
+        random = np.random.default_rng(scene.ground)
+        for number in range(scene.count):
+            at = number / max(scene.count - 1, 1)
+            picture = self.ground(scene.ground)
+            for actor in scene.actors:
+                if actor.shown(at):
+                    place = Alignment.of(quad(actor.place(at)), picture)
+                    picture = paste_back(picture, self.face(actor, at), place)
+            cover = scene.cover(at)
+            if cover:
+                picture.paste((70, 90, 60), cover)
+            grain = random.normal(0, scene.noise, (self.size, self.size, 1))
+            yield (np.asarray(picture) + grain).round().clip(0, 255).astype(np.uint8)
+
+
+def write(
+    path: Path,
+    pictures: Iterable[np.ndarray],
+    *,
+    times: Callable[[int], int] = lambda number: number * 512,
+    tick: Fraction = Fraction(1, 512 * RATE),
+    sound: str | None = "aac",
+    rotation: int = 0,
+    pixels: str = "yuv420p",
+    codec: str = "libx264",
+) -> None:
+    """Write a video of pixels (H, W, 3), with a tone for sound."""
+    with av.open(str(path), "w") as container:
+        stream, voice, count = container.add_stream(codec, rate=RATE), None, 0
+        stream.codec_context.options = {"crf": "12", "bf": "0"} if codec == "libx264" else {}
+        stream.codec_context.time_base, stream.pix_fmt = tick, pixels
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for count, levels in enumerate(pictures, start=1):
+            if count == 1:
+                stream.height, stream.width = levels.shape[:2]
+                if sound:
+                    voice = container.add_stream(sound, rate=SOUND_RATE, layout="mono")
+            frame = av.VideoFrame.from_ndarray(levels, format="rgb24").reformat(format=pixels)
+            frame.pts, frame.time_base = times(count - 1), tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        if voice is not None:
+            steps = np.arange(round(float(times(count) * tick) * SOUND_RATE))
+            wave = 0.3 * np.sin(2 * np.pi * TONE * steps / SOUND_RATE)
+            kind = voice.codec_context.format.name
+            levels = (wave * 127 + 128).astype(np.uint8) if kind == "u8" else wave.astype("f4")
+            heard = av.AudioFrame.from_ndarray(levels[None], format=kind, layout="mono")
+            heard.sample_rate, heard.pts = SOUND_RATE, 0
+            container.mux(voice.encode(heard))
+            container.mux(voice.encode())
+
+
+def film(stage: Stage, path: Path, scenes: Sequence[Scene], **how: Any) -> None:
+    """Draw scenes, one after the other, into a video."""
+    write(path, (levels for scene in scenes for levels in stage.frames(scene)), **how)
+
+
+def truth(scenes: Sequence[Scene], actor: int = 0) -> np.ndarray:
+    """Squares (F, 4, 2) of an actor; nan where he is not there."""
+    found = []
+    for scene in scenes:
+        for number in range(scene.count):
+            at = number / max(scene.count - 1, 1)
+            there = len(scene.actors) > actor and scene.actors[actor].shown(at)
+            found.append(quad(scene.actors[actor].place(at)) if there else np.full((4, 2), np.nan))
+    return np.array(found)
+
+
+def errors(found: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
+    """How far squares (F, 4, 2) are off: degrees, and % of the side for place and size."""
+    side = np.linalg.norm(known[:, 3] - known[:, 0], axis=1)
+    sizes = np.linalg.norm(found[:, 3] - found[:, 0], axis=1)
+    turned = [np.degrees(np.arctan2(*(q[:, 3] - q[:, 0]).T[::-1])) for q in (found, known)]
+    off = np.linalg.norm(found.mean(1) - known.mean(1), axis=1)
+    return {
+        "degrees": (turned[0] - turned[1] + 180) % 360 - 180,
+        "place": 100 * off / side,
+        "size": 100 * (sizes / side - 1),
+    }
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def squares(model: Toolkit, path: Path, face: Any = "largest") -> tuple[np.ndarray, np.ndarray]:
+    """Squares (F, 4, 2) that are found, nan without a face, and runs (F,)."""
+
+    @torch.no_grad()
+    def describe(crop: Image.Image) -> np.ndarray:
+        image = images.to_image(np.asarray(crop.resize((256, 256)))[None])
+        return model.photos.identity(image)[0].numpy()
+
+    tracker = Tracker(model.photos.detector, describe, face=face)
+    seen = [tracker(frame.pixels) for frame in frames(open_source(path))]
+    none = np.full((4, 2), np.nan)
+    found = np.array([none if one.quad is None else one.quad for one in seen])
+    return found, np.array([NONE if one.quad is None else one.shot for one in seen])
+
+
+def truth_recovered(stage: Stage, folder: Path, seeds: Sequence[int], count: int) -> dict[str, Any]:
+    """Median errors of squares, as found and smoothed, over clips of one face each."""
+    off: dict[str, list[np.ndarray]] = {}
+    missed = 0
+    for seed in seeds:
+        scenes = [Scene(count, [Actor(seed, moving(240 + 10 * (seed % 8)))], ground=seed)]
+        path = folder / f"truth-{seed}.mp4"
+        if not path.is_file():
+            film(stage, path, scenes)
+        found, runs = squares(stage.model, path)
+        seen = runs != NONE
+        missed += int((~seen).sum())
+        known = truth(scenes)[seen]
+        for name, quads in (("found", found), ("smoothed", smoothed(found, runs))):
+            for key, values in errors(quads[seen], known).items():
+                off.setdefault(f"{key} {name}", []).append(values)
+                # what is left of a constant error, which moves nothing
+                off.setdefault(f"{key} {name}, mean taken off", []).append(values - values.mean())
+    medians = {key: float(np.median(np.abs(np.concatenate(v)))) for key, v in off.items()}
+    ends = {key: float(np.quantile(np.abs(np.concatenate(v)), 0.95)) for key, v in off.items()}
+    return {
+        "clips": len(seeds),
+        "frames": len(seeds) * count,
+        "frames without the face found": missed,
+        "median": medians,
+        "95 % quantile": ends,
+    }
+
+
+def swaps(
+    stage: Stage, folder: Path, pairs: Sequence[tuple[int, int]], count: int
+) -> dict[str, Any]:
+    """How often the square of one of two who cross lies on the other."""
+
+    def cross(first: float, last: float, y: float, side: float) -> Callable[[float], Square]:
+        return lambda at: (first + (last - first) * at, y, side, 0.0)
+
+    wrong = held = lost = 0
+    for behind, front in pairs:
+        actors = [Actor(behind, cross(130, 380, 215, 170)), Actor(front, cross(380, 130, 300, 200))]
+        scenes, path = [Scene(count, actors)], folder / f"cross-{behind}-{front}.mp4"
+        if not path.is_file():
+            film(stage, path, scenes)
+        for face, own in (("largest", 1), (2, 0)):
+            found, runs = squares(stage.model, path, face)
+            away = [
+                np.linalg.norm((found - truth(scenes, n)).mean(1), axis=1) for n in (own, 1 - own)
+            ]
+            seen = runs != NONE
+            held, lost = held + int(seen.sum()), lost + int((~seen).sum())
+            wrong += int((away[0] > away[1])[seen].sum())
+    return {"clips": 2 * len(pairs), "frames followed": held, "not seen": lost, "swapped": wrong}
+
+
+def speed(model: Toolkit, path: Path, out: Path) -> dict[str, Any]:
+    """Frames a second, end to end, of a warm toolkit."""
+    source = open_source(path)
+    networks = networks_of(model, (Step("smiling", 1.0, "default"),), size="preview")
+    clip = Clip(source, out, networks, Settings(), run={})
+    marks = [(time.perf_counter(), time.process_time())]
+    found = clip.find()
+    marks.append((time.perf_counter(), time.process_time()))
+    clip.draw(found)
+    marks.append((time.perf_counter(), time.process_time()))
+    told: dict[str, Any] = {"frames": found["frames"], "size": list(source.size)}
+    for name, a, b in (("both", 0, 2), ("finding", 0, 1), ("drawing", 1, 2)):
+        wall, busy = (marks[b][n] - marks[a][n] for n in (0, 1))
+        told[f"{name}: frames a second"] = round(found["frames"] / wall, 2)
+        told[f"{name}: seconds of processor a frame"] = round(busy / found["frames"], 3)
+    return told | {"threads": torch.get_num_threads()}
+
+
+def growth(folder: Path, counts: Sequence[int]) -> dict[str, Any]:
+    """Peak memory in MB of clips of several lengths, with stand-ins for the networks."""
+    found = {}
+    for count in counts:
+        command = [sys.executable, __file__, "--films", str(folder), "--grow", str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[str(count)] = json.loads(done.stdout)
+    return found
+
+
+def grow(folder: Path, count: int) -> None:
+    """Work on a clip of so many frames, codes as large as the generator's; print the memory."""
+    place = np.array([(0.31, 0.37), (0.69, 0.37), (0.5, 0.59), (0.34, 0.76), (0.66, 0.76)])
+
+    def detect(pixels: np.ndarray) -> list[Detected]:
+        low, high = pixels.shape[0] / 4, pixels.shape[0] * 3 / 4  # in a window, too
+        return [Detected((low, low, high, high), 1.0, low + (high - low) * place)]
+
+    path = folder / f"grow-{count}.mp4"
+    ground = np.random.default_rng(0).integers(0, 256, (256, 256, 3), "uint8")
+    write(path, (np.roll(ground, n, 1) for n in range(count)), sound=None)
+    networks = Networks(
+        detect=detect,
+        describe=lambda image: image.mean(dim=(2, 3)),
+        encode=lambda image: torch.randn(1, 16, 512),
+        draw=lambda ws: ws[:, :3, :1, None].expand(-1, -1, 256, 256).clamp(-1, 1),
+        edit=lambda ws: ws + 0.1,
+        fine=tuple(range(9, 16)),
+    )
+    clip = Clip(open_source(path), folder / f"grown-{count}.mp4", networks, Settings(), run={})
+    clip.draw(clip.find())
+    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+
+
+def steadiness(path: Path, folder: Path, text: str) -> dict[str, Any]:
+    """`tedi evaluate video` of ways to edit one clip."""
+    ways = {"as shipped": [], "no smoothing": ["--smooth", "0"], "an edit a frame": ["--per-frame"]}
+    found = {}
+    for name, options in ways.items():
+        out = folder / f"{path.stem}-{name.replace(' ', '-')}.mp4"
+        if not out.is_file() and run(["video", str(path), text, "--out", str(out), *options]):
+            raise SystemExit(1)
+        where = folder / f"evaluation-{out.stem}"
+        if run(["evaluate", "video", str(path), str(out), "--out", str(where)]):
+            raise SystemExit(1)
+        report = json.loads((where / "report.json").read_text())
+        found[name] = {
+            side: {s["name"]: [s["value"], s["low"], s["high"], s["n"]] for s in scores}
+            for side, scores in report["scores"].items()
+        }
+    return found
+
+
+PARTS = ("truth", "swaps", "speed", "memory", "steadiness")
+
+
+def main() -> None:
+    """Measure what is asked for, and write it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--films", type=Path, required=True, help="folder for clips")
+    parser.add_argument("--out", type=Path, help="JSON file; parts that are there are kept")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.films.mkdir(parents=True, exist_ok=True)
+    if options.grow:
+        return grow(options.films, options.grow)
+    stage, folder = Stage(load()), options.films
+    walk = folder / "walk.mp4"
+    if not walk.is_file():
+        film(stage, walk, [Scene(75, [Actor(2, moving(300))])])
+    measures: dict[str, Callable[[], Any]] = {
+        "truth": lambda: truth_recovered(stage, folder, [2, 5, 7, 11, 13, 17], 30),
+        "swaps": lambda: swaps(stage, folder, [(5, 2), (11, 7)], 40),
+        "speed": lambda: speed(stage.model, walk, folder / "fast.mp4"),
+        "memory": lambda: growth(folder, [100, 500, 2000]),
+        "steadiness": lambda: steadiness(walk, folder, "with a beard"),
+    }
+    told = json.loads(options.out.read_text()) if options.out and options.out.is_file() else {}
+    for name in options.only or PARTS:
+        told[name] = measures[name]()
+        print(name, json.dumps(told[name]), flush=True)
+        if options.out:
+            options.out.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""`tedi video`: a video and words in, the video with its face changed out."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tedi.cli.faces import MAX_STRENGTH, Step, apply
+from tedi.cli.generate import _exists, _load
+from tedi.cli.hearing import Listener, explain
+from tedi.cli.options import Which, device_option
+from tedi.cli.photos import detail_option
+from tedi.editing import EDITS
+from tedi.errors import UsageError
+from tedi.outputs import slug
+from tedi.prompts import STRENGTH, clean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tedi.pipeline import Toolkit
+    from tedi.video import Networks, Settings, Source
+
+MAX_LISTED = 8  # gaps that are told one by one
+
+
+class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """`1`, or one number a TEXT as in `0.5,1`.
+
+    >>> Strength().convert("0.5,1", None, None)
+    (0.5, 1.0)
+    """
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """The numbers, each 0 to 10."""
+        if not isinstance(value, str):
+            return value  # type: ignore[return-value]
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"expected 1 or 0.5,1, got {value[:40]!r}", param, ctx)
+        if not all(0 <= number <= MAX_STRENGTH for number in numbers):
+            self.fail(f"expected 0 to {MAX_STRENGTH}, got {value[:40]!r}", param, ctx)
+        return numbers
+
+
+@click.command()
+@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option(
+    "--strength",
+    type=Strength(),
+    default=f"{STRENGTH:g}",
+    show_default=True,
+    help="0 changes nothing, 1 reaches what is asked, more goes on; one number, or one a TEXT.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(list(EDITS)),
+    default="default",
+    show_default=True,
+    help="How a text changes a code.",
+)
+@click.option(
+    "--face",
+    "which",
+    type=Which(),
+    default="largest",
+    show_default=True,
+    metavar="largest|K",
+    help="The face to follow; a number counts from the largest at its first frame.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .mp4, .mov or .mkv file.  [default: VIDEO-TEXT.mp4 here]",
+)
+@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds at which to begin.")
+@click.option("--end", type=click.FloatRange(0, min_open=True), help="Seconds before which to end.")
+@click.option(
+    "--size",
+    type=click.Choice(["preview", "full"]),
+    default="preview",
+    show_default=True,
+    help="Draw faces at 256 px, or at 1024 px, several times as slow, for faces larger than that.",
+)
+@click.option(
+    "--smooth",
+    type=click.IntRange(0, 30),
+    default=2,
+    show_default=True,
+    help="Frames on each side over which codes and places are smoothed; 0 for none.",
+)
+@click.option(
+    "--per-frame",
+    is_flag=True,
+    help="Find the edit for each frame by itself, not once for the clip: it flickers more.",
+)
+@detail_option
+@click.option(
+    "--crf",
+    type=click.IntRange(0, 51),
+    default=18,
+    show_default=True,
+    help="Quality: 0 lossless, 18 hardly told from the source, 51 worst.",
+)
+@click.option("--audio/--no-audio", default=True, show_default=True, help="Keep the sound.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
+@click.option("--anyway", is_flag=True, help="Go on though nothing of a TEXT is understood.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the path.")
+@click.option("--dry-run", is_flag=True, help="Print how each TEXT is read; make nothing.")
+def video(
+    video: Path,
+    texts: tuple[str, ...],
+    strength: tuple[float, ...],
+    method: str,
+    which: str | int,
+    out: Path | None,
+    start: float,
+    end: float | None,
+    size: str,
+    smooth: int,
+    per_frame: bool,
+    detail: float,
+    crf: int,
+    audio: bool,
+    resume: bool,
+    overwrite: bool,
+    anyway: bool,
+    device: str,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Change the face in VIDEO by TEXT.
+
+    One face is followed, changed in every frame and put back; the rest of the picture, the
+    timing and the sound stay. Frames without the face stay as they are and are listed.
+
+    \b
+    tedi video in.mp4 "smiling" --out out.mp4
+    tedi video in.mp4 "older" "with glasses" --strength 0.7,1
+    tedi video party.mp4 "smiling" --face 2 --start 4 --end 9.5
+    tedi video in.mp4 "smiling" --out out.mp4 --resume
+
+    A run that was stopped leaves a folder OUT.work; --resume goes on with it. The path goes to
+    stdout, progress and remarks to stderr.
+    """  # noqa: D301
+    from tedi import zoo
+    from tedi.video import Settings, open_source
+    from tedi.video.files import check_out
+
+    if which == "all":
+        raise UsageError("--face: one face of a video is changed at a time; give largest or K")
+    asked = [clean(text) for text in texts]
+    steps = _steps(asked, strength, method)
+    source = open_source(video, start=start, end=end)
+    path = out or _free(f"{video.stem}-{slug(' '.join(asked))}.mp4")
+    check_out(path, source, audio=audio)
+    if os.path.lexists(path) and not (overwrite or dry_run):
+        raise _exists(path)
+    model = _load(device=device, dtype="float32", compiled=False)
+    if dry_run:
+        return explain(model.text, asked, as_json=as_json)
+    listen = Listener(model.text, anyway=anyway)
+    unheard = [phrase for text in asked for phrase in listen(text)]
+    face: Any = which
+    settings = Settings(face, smooth, detail, per_frame, crf, audio)
+    plan = Plan(source, path, steps, size, settings)
+    notes = [*source.notes, *encoder_told()]
+    _remark(notes)
+    record = plan.write(model, zoo.sha256(video), anyway=anyway, resume=resume)
+    _remark(gaps_told(record))
+    told = {"path": str(path), **record, "unheard": unheard, "notes": notes}
+    click.echo(json.dumps(told, ensure_ascii=False) if as_json else str(path))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to make of a video.
+
+    Attributes:
+        source: the video.
+        out: the file that comes of it.
+        steps: the edits, one after the other.
+        size: "preview" or "full".
+        settings: how it is worked on.
+    """
+
+    source: "Source"
+    out: Path
+    steps: tuple[Step, ...]
+    size: str
+    settings: "Settings"
+
+    def write(self, model: "Toolkit", sha256: str, *, anyway: bool, resume: bool) -> dict[str, Any]:
+        """Write the video; gives its record."""
+        from tedi.video import Clip
+
+        networks = networks_of(model, self.steps, size=self.size, anyway=anyway)
+        networks.edit(model.generator.w_avg.expand(1, model.generator.slots, -1))  # is it heard?
+        told = self._told(model, sha256)
+        clip = Clip(self.source, self.out, networks, self.settings, run=told, resume=resume)
+        with Passes() as passes:
+            found = clip.find(passes)
+            record = told | found
+            clip.draw(record, passes)
+        return record
+
+    def _told(self, model: "Toolkit", sha256: str) -> dict[str, Any]:
+        """The record, but for what is found in the video."""
+        made = model.record_of("", 0, preview=self.size == "preview")
+        weights = made["weights"] | model.photos.weights
+        texts = "; ".join(step.text for step in self.steps)
+        told = {"command": "video", "prompt": texts, "video": self.source.path.name}
+        edits = [asdict(step) for step in self.steps]
+        how = {"edits": edits, "size": self.size, **asdict(self.settings)}
+        part = {"start": self.source.start, "end": self.source.end}
+        last = {"dtype": made["dtype"], "version": made["version"], "weights": weights}
+        return {**told, "sha256": sha256, **how, **part, **last}
+
+
+def networks_of(
+    model: "Toolkit", steps: Sequence[Step], *, size: str, anyway: bool = False
+) -> "Networks":
+    """The networks of a toolkit, as `tedi.video` takes them; all are loaded here."""
+    from tedi.video import Networks
+
+    def edit(ws: "Tensor") -> "Tensor":
+        return functools.reduce(
+            lambda code, step: apply(model, code, step, anyway=anyway), steps, ws
+        )
+
+    generator, photos = model.generator, model.photos
+    return Networks(
+        detect=photos.detector,
+        describe=photos.identity,
+        encode=photos.encoder,
+        draw=generator.preview if size == "preview" else generator.synthesis,
+        edit=edit,
+        fine=generator.layers("fine"),
+        device=model.device,
+    )
+
+
+def _steps(texts: Sequence[str], strengths: Sequence[float], method: str) -> tuple[Step, ...]:
+    """The edits.
+
+    Raises:
+        UsageError: numbers that do not fit the texts.
+    """
+    if len(strengths) == 1:
+        strengths = list(strengths) * len(texts)
+    if len(strengths) != len(texts):
+        raise UsageError(
+            f"--strength: {len(strengths)} numbers for {len(texts)} texts; give one each"
+        )
+    return tuple(Step(t, n, method) for t, n in zip(texts, strengths, strict=True))
+
+
+def _free(name: str) -> Path:
+    """The name, or the first of `-2`, `-3`, … that no file here has."""
+    first, number = Path(name), 1
+    path = first
+    while os.path.lexists(path):
+        number += 1
+        path = first.with_name(f"{first.stem}-{number}{first.suffix}")
+    return path
+
+
+class Passes:
+    """A bar on stderr for each pass, with the time that is left."""
+
+    LABELS = {"faces": "1/2 finding the face", "drawing": "2/2 drawing"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.bar: Any = None
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        from tqdm import tqdm
+
+        if name != self.name:
+            self.close()
+            self.name = name
+            self.bar = tqdm(
+                desc=self.LABELS[name], total=total, unit="frame", initial=done - 1, disable=None
+            )
+        if self.bar is not None:
+            self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def __enter__(self) -> "Passes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def gaps_told(record: Mapping[str, Any]) -> list[str]:
+    """What is said of frames that stay as they are.
+
+    >>> gaps_told({"frames": 9, "without_face": 2, "gaps": [{"first": 3, "last": 4, "why": "x"}]})
+    ['2 of 9 frames stay as they are: 3-4 (x)']
+    """
+    if not record["without_face"]:
+        return []
+    gaps = [
+        f"{gap['first']}-{gap['last']} ({gap['why']})"
+        if gap["last"] > gap["first"]
+        else f"{gap['first']} ({gap['why']})"
+        for gap in record["gaps"]
+    ]
+    more = f" and {len(gaps) - MAX_LISTED} more" if len(gaps) > MAX_LISTED else ""
+    told = ", ".join(gaps[:MAX_LISTED]) + more
+    return [f"{record['without_face']} of {record['frames']} frames stay as they are: {told}"]
+
+
+def encoder_told() -> list[str]:
+    """What is said where the preferred encoder is missing."""
+    from tedi.video.files import ENCODERS, choose_encoder
+
+    best, chosen = next(iter(ENCODERS)), choose_encoder()
+    if chosen == best:
+        return []
+    return [f"this PyAV has no {best}; written as {ENCODERS[chosen]}, larger at equal quality"]
+
+
+def _remark(lines: Sequence[str]) -> None:
+    from tqdm import tqdm
+
+    for line in lines:
+        tqdm.write(f"tedi: {line}", file=sys.stderr)

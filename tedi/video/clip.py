@@ -1,0 +1,313 @@
+"""The two passes over a clip: find the face and its codes; change them and put them back.
+
+After Tzaban et al. 2022 (STIT, arXiv 2201.08361) and Alaluf et al. 2022 (arXiv 2201.13433, section
+6): every frame is aligned and inverted by itself, the slots of fine layers are those of the whole
+shot, codes and squares are smoothed in time, and one move, found on the mean code, edits all
+frames. What is put back is the difference that the edit makes, so that pixels which it leaves alone
+are the video's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tedi import images
+from tedi.errors import TediError
+from tedi.faces import Detected
+from tedi.outputs import write_atomically
+from tedi.video.compose import cut_out, put_back
+from tedi.video.files import Frame, Piece, Source, choose_encoder, frames, join
+from tedi.video.smooth import NONE, REACH, shares, smoothed
+from tedi.video.store import PART, Found, Store
+from tedi.video.track import Seen, Tracker, Which
+
+SIZES = (256, 384, 512, 768, 1024)  # pixels a side at which faces are put together
+ENCODED = 256  # pixels a side of what the encoder looks at
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What a clip is worked on with.
+
+    Attributes:
+        detect: pixels (H, W, 3) uint8 -> faces, largest first.
+        describe: pictures (1, 3, 256, 256) of aligned faces -> descriptor (1, D).
+        encode: the same -> codes (1, L, C).
+        draw: codes (N, L, C) -> pictures (N, 3, h, h).
+        edit: code (1, L, C) -> the edited code (1, L, C).
+        fine: slots that a whole shot shares.
+        device: where codes are drawn.
+    """
+
+    detect: Callable[[np.ndarray], list[Detected]]
+    describe: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor], Tensor]
+    edit: Callable[[Tensor], Tensor]
+    fine: tuple[int, ...]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a clip is worked on.
+
+    Attributes:
+        face: "largest" or a number, 1 for the largest.
+        smooth: neighbours on each side that codes and squares are smoothed over; 0 for none.
+        detail: share of the video's own detail that is kept, 0 to 1.
+        per_frame: find the edit for each frame's code by itself, not once for the clip.
+        crf: quality of the video: 0 lossless, 18 hardly told from the source, 51 worst.
+        audio: keep the sound.
+    """
+
+    face: Which = "largest"
+    smooth: int = REACH
+    detail: float = 1.0
+    per_frame: bool = False
+    crf: int = 18
+    audio: bool = True
+
+
+Progress = Callable[[Literal["faces", "drawing"], int, int | None], None]
+"""Told of a pass: its name, frames done, and frames in all if that is known."""
+
+
+class Clip:
+    """A clip on its way from one file to another.
+
+    Args:
+        source: the video.
+        out: the video to be written; work is kept in a folder beside it until it is whole.
+        networks: what looks and draws.
+        settings: how.
+        run: what else decides the result, such as texts and weights; for `resume`.
+        resume: go on with what a stopped run left.
+
+    Raises:
+        UsageError: an unfinished run is there, or one with other settings.
+        TediError: nothing can be written there.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        out: Path,
+        networks: Networks,
+        settings: Settings,
+        *,
+        run: Mapping[str, Any],
+        resume: bool = False,
+    ) -> None:
+        self.source, self.out, self.networks, self.settings = source, out, networks, settings
+        self.encoder = choose_encoder()
+        told = {**run, **asdict(settings), "encoder": self.encoder}
+        told |= {"start": source.start, "end": source.end}
+        self.store = Store(work_folder(out), told, resume=resume)
+        self.quads, self.runs = np.zeros((0, 4, 2)), np.zeros(0, int)
+        self.side = SIZES[0]
+        self._fine: dict[int, Tensor] = {}
+        self._moves: dict[int, Tensor] = {}
+
+    # --- first pass ---
+
+    @torch.no_grad()
+    def find(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Look at every frame; gives what was found, for records.
+
+        Raises:
+            TediError: the video is damaged, or shows no face; the work folder goes.
+        """
+        try:
+            self._search(progress)
+            return self._gather()
+        except TediError:
+            self.store.clear()
+            raise
+
+    def _search(self, progress: Progress | None) -> None:
+        """Write the parts that are not there yet."""
+        tracker = Tracker(self.networks.detect, self._describe, face=self.settings.face)
+        done = self.store.parts()
+        if done:
+            tracker.restore(self.store.state(done - 1))
+        count = sum(len(self.store.load(number, codes=False)) for number in range(done))
+        if count < done * PART:  # the last part is short: the clip ends with it
+            return
+        part: list[Found] = []
+        for frame in frames(self.source, skip=count):
+            part.append(self._look(frame, tracker))
+            count += 1
+            if len(part) == PART:
+                self.store.save(done, part, tracker.state())
+                done, part = done + 1, []
+            if progress:
+                progress("faces", count, self.source.total)
+        if part:
+            self.store.save(done, part, tracker.state())
+
+    def _look(self, frame: Frame, tracker: Tracker) -> Found:
+        seen = tracker(frame.pixels)
+        ws = None
+        if seen.quad is not None:
+            crop = cut_out(Image.fromarray(frame.pixels), seen.quad, ENCODED)
+            ws = self.networks.encode(self._image(crop))[0]
+        return Found(frame.time, frame.duration, seen, ws)
+
+    def _describe(self, crop: Image.Image) -> np.ndarray:
+        small = crop if crop.width == ENCODED else crop.resize((ENCODED, ENCODED))
+        return self.networks.describe(self._image(small))[0].cpu().numpy()
+
+    def _image(self, picture: Image.Image) -> Tensor:
+        return images.to_image(np.asarray(picture)[None]).to(self.networks.device)
+
+    def _gather(self) -> dict[str, Any]:
+        """Squares and runs of all frames, means of codes, and the report."""
+        seen: list[Seen] = []
+        sums: dict[tuple[str, int], Tensor] = {}
+        counts: dict[tuple[str, int], int] = {}
+        for number in range(self.store.parts()):
+            for found in self.store.load(number):
+                seen.append(found.seen)
+                if found.ws is None:
+                    continue
+                for key in (("shot", found.seen.shot), ("person", found.seen.person)):
+                    sums[key] = sums.get(key, 0) + found.ws.double()
+                    counts[key] = counts.get(key, 0) + 1
+        if not sums:
+            why = next((s.why for s in seen if s.why not in ("", "no face")), "")
+            reason = f"no face that can be worked with: it {why}" if why else "no face in any frame"
+            raise TediError(f"{self.source.path}: {reason}")
+        means = {key: (sums[key] / counts[key]).float() for key in sums}
+        self._settle(seen, means)
+        return _report(seen)
+
+    def _settle(self, seen: list[Seen], means: Mapping[tuple[str, int], Tensor]) -> None:
+        none = np.zeros((4, 2))
+        self.runs = np.array([NONE if s.quad is None else s.shot for s in seen])
+        quads = np.array([none if s.quad is None else s.quad for s in seen])
+        self.quads = smoothed(quads, self.runs, self.settings.smooth)
+        sides = np.linalg.norm(quads[self.runs != NONE, 3] - quads[self.runs != NONE, 0], axis=1)
+        self.side = next((s for s in SIZES if s >= np.median(sides) * 0.95), SIZES[-1])
+        self._fine = {
+            n: ws[list(self.networks.fine)] for (kind, n), ws in means.items() if kind == "shot"
+        }
+        people = {
+            n: ws[None].to(self.networks.device)
+            for (kind, n), ws in means.items()
+            if kind == "person"
+        }
+        if not self.settings.per_frame:
+            self._moves = {n: self.networks.edit(ws) - ws for n, ws in people.items()}
+
+    # --- second pass ---
+
+    @torch.no_grad()
+    def draw(self, record: Mapping[str, Any], progress: Progress | None = None) -> None:
+        """Change the face in every frame and write the video; the work folder goes.
+
+        Args:
+            record: how it was made; goes into the file.
+            progress: told of every frame.
+
+        Raises:
+            TediError: the file cannot be written; the work folder stays.
+        """
+        total, read = len(self.runs), self.store.reader()
+        begun, parts = self.store.pieces(), self.store.parts()
+        stream = frames(self.source, skip=begun * PART)
+        for number in range(begun, parts):
+            piece = self.store.piece(number)
+            temporary = piece.with_name(f"unfinished-{piece.name}")
+            self._write(temporary, stream, read, min(PART, total - number * PART), progress)
+            os.replace(temporary, piece)
+        pieces = [(self.store.piece(n), read(n * PART).time) for n in range(parts)]
+        audio = self.settings.audio
+        write = functools.partial(join, pieces, self.source, record=record, audio=audio)
+        write_atomically(self.out, write, exist="overwrite")
+        self.store.clear()
+
+    def _write(
+        self,
+        path: Path,
+        stream: Iterator[Frame],
+        read: Callable[[int], Found],
+        count: int,
+        progress: Progress | None,
+    ) -> None:
+        """One piece of the video, of the next frames of a stream."""
+        crf = self.settings.crf
+        with Piece(path, self.source, encoder=self.encoder, crf=crf) as piece:
+            for _ in range(count):
+                frame = next(stream, None)
+                if frame is None:
+                    raise TediError(f"{self.source.path}: has changed while it was read")
+                pixels = frame.pixels
+                if self.runs[frame.number] != NONE:
+                    pixels = self._changed(frame, read)
+                piece.write(pixels, frame.time, frame.duration)
+                if progress:
+                    progress("drawing", frame.number + 1, len(self.runs))
+
+    def _changed(self, frame: Frame, read: Callable[[int], Found]) -> np.ndarray:
+        """Pixels of a frame with its face changed."""
+        before = self._code(frame.number, read)
+        person = read(frame.number).seen.person
+        after = (
+            self.networks.edit(before) if self.settings.per_frame else before + self._moves[person]
+        )
+        drawn = self.networks.draw(before), self.networks.draw(after)
+        quad = self.quads[frame.number]
+        picture = Image.fromarray(frame.pixels)
+        return put_back(picture, quad, drawn, side=self.side, detail=self.settings.detail)
+
+    def _code(self, number: int, read: Callable[[int], Found]) -> Tensor:
+        """Code (1, L, C) of a frame, smoothed, with the shot's fine slots."""
+        total = None
+        for frame, share in shares(self.runs, number, self.settings.smooth).items():
+            ws = read(frame).ws
+            assert ws is not None  # of a run
+            total = share * ws if total is None else total + share * ws
+        assert total is not None
+        total[list(self.networks.fine)] = self._fine[int(self.runs[number])]
+        return total[None].to(self.networks.device)
+
+
+def work_folder(out: Path) -> Path:
+    """Where a run keeps its work: beside the video.
+
+    >>> str(work_folder(Path("films/out.mp4")))
+    'films/out.mp4.work'
+    """
+    return out.with_name(f"{out.name}.work")
+
+
+def _report(seen: list[Seen]) -> dict[str, Any]:
+    """What was found, for records: frames without a face as [first, last] with the reason."""
+    gaps: list[dict[str, Any]] = []
+    for number, one in enumerate(seen):
+        if one.quad is not None:
+            continue
+        if gaps and gaps[-1]["last"] == number - 1 and gaps[-1]["why"] == one.why:
+            gaps[-1]["last"] = number
+        else:
+            gaps.append({"first": number, "last": number, "why": one.why})
+    shots = {one.shot for one in seen}
+    people = {one.person for one in seen if one.quad is not None}
+    return {
+        "frames": len(seen),
+        "shots": len(shots),
+        "people": len(people),
+        "without_face": sum(one.quad is None for one in seen),
+        "gaps": gaps,
+    }

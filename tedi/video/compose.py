@@ -1,0 +1,128 @@
+"""A frame with the difference that an edit makes laid over it: no seam, no second sampling."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from tedi import images
+from tedi.errors import UsageError
+from tedi.faces import Alignment, align, paste_back
+from tedi.masks import soften
+
+# Of a picture with 1024 pixels a side: over how many a change is averaged, and borders are soft.
+_NEAR, _FEATHER = 20.0, 8.0
+CHANGED = (0.08, 0.2)  # mean change nearby, of 2, that is added, and that is drawn anew
+MISSED = (0.08, 0.3)  # mean error of the inversion nearby at which additions begin to go, and go
+_MARGIN = 0.2  # sides around a face's square that are cut out with it
+
+Compose = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Photo, before and after (1, 3, S, S) -> the face to be put back."""
+
+
+def keep(photo: Tensor, before: Tensor, after: Tensor, *, share: float = 1.0) -> Tensor:
+    """Pictures (N, 3, S, S), new: the photo, with what an edit changes.
+
+    Where much changes nearby, the drawing is shown; where little does, that little is added to the
+    photo, as far as the code drew the photo there. A head's outline that an edit moves by a hair is
+    left alone so: what the code took for the outline may lie elsewhere in the photo, and a line
+    would show beside it that moves with the face.
+
+    Args:
+        photo: the aligned face (N, 3, S, S).
+        before: drawn from its code.
+        after: drawn from the edited code.
+        share: of the photo's detail that is kept, 0 to 1.
+
+    Raises:
+        UsageError: shapes that do not fit, or a share out of range.
+    """
+    if not photo.shape == before.shape == after.shape:
+        got = ", ".join(str(tuple(t.shape)) for t in (photo, before, after))
+        raise UsageError(f"photo, before, after: expected equal shapes, got {got}")
+    if not 0 <= share <= 1:
+        raise UsageError(f"--detail: expected 0 to 1, got {share}")
+    scale = photo.shape[-1] / 1024
+    changed = soften(_rising(_nearby(after - before, _NEAR * scale), *CHANGED), _FEATHER * scale)
+    trusted = 1 - _rising(_nearby(photo - before, _NEAR * scale), *MISSED)
+    kept = photo + (1 - changed) * trusted * (after - before) + changed * (after - photo)
+    return after + share * (kept - after)
+
+
+def _nearby(difference: Tensor, reach: float) -> Tensor:
+    """Mean absolute difference (N, 1, S, S) about each pixel, up to 1."""
+    return soften(difference.abs().mean(dim=1, keepdim=True).clamp(0, 1), reach)
+
+
+def _rising(values: Tensor, low: float, high: float) -> Tensor:
+    """0 up to `low`, 1 from `high` on, without a kink."""
+    share = ((values - low) / (high - low)).clamp(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def put_back(
+    picture: Image.Image,
+    quad: np.ndarray,
+    drawn: tuple[Tensor, Tensor],
+    *,
+    side: int,
+    detail: float = 1.0,
+) -> np.ndarray:
+    """Pixels (H, W, 3) of a frame with its face changed.
+
+    Both the changed face and the unchanged one are pasted; what they differ by is added. So a
+    pixel that the edit leaves alone is the frame's own, bit for bit, not sampled twice.
+
+    Args:
+        picture: the frame.
+        quad: (4, 2) corners of the face's square.
+        drawn: pictures (1, 3, h, h) of its code before and after the edit.
+        side: pixels at which they are put together.
+        detail: see `keep`.
+    """
+    low, box = _around(quad, picture.size)
+    region = picture.crop(box)
+    place = Alignment.of(quad - low, region)
+    crop = align(region, quad - low, size=side)
+    photo = images.to_image(np.asarray(crop)[None]).to(drawn[0])
+    before, after = (_sized(image, side) for image in drawn)
+    face = images.to_pil(keep(photo, before, after, share=detail))[0]
+    paste = functools.partial(paste_back, region, alignment=place, original=crop)
+    changed, same = paste(face), paste(crop)
+    step = np.asarray(changed, np.int16) - np.asarray(same, np.int16)
+    pixels = np.array(picture)
+    left, top, right, bottom = box
+    pixels[top:bottom, left:right] = (pixels[top:bottom, left:right] + step).clip(0, 255)
+    return pixels
+
+
+def cut_out(picture: Image.Image, quad: np.ndarray, size: int) -> Image.Image:
+    """The aligned face, as `tedi.faces.align` gives it, looking at its surroundings alone."""
+    low, box = _around(quad, picture.size)
+    return align(picture.crop(box), quad - low, size=size)
+
+
+def _around(
+    quad: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """A square's surroundings within a picture: top left corner (2,), and box."""
+    margin = _MARGIN * float(np.linalg.norm(quad[3] - quad[0])) + 4
+    low = np.maximum(np.floor(quad.min(0) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(quad.max(0) + margin), size).astype(int)
+    if (high <= low).any():
+        raise UsageError("quad: expected a square that meets the frame, got one beside it")
+    return low, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+def _sized(image: Tensor, side: int) -> Tensor:
+    """Pictures (N, 3, side, side) in [-1, 1]."""
+    if image.shape[-1] > side:
+        image = F.interpolate(image, (side, side), mode="area")
+    elif image.shape[-1] < side:
+        image = F.interpolate(image, (side, side), mode="bicubic", align_corners=False)
+    return image.clamp(-1, 1)
