@@ -39,7 +39,8 @@ def style_codes(generator: Generator, seeds: Sequence[int], *, psi: float) -> Te
     """
     w_avg = generator.w_avg
     w = generator.mapping(noise(seeds, generator.width).to(w_avg))
-    return (w_avg + psi * (w - w_avg))[:, None].repeat(1, generator.slots, 1)
+    ws = w if w.ndim == 3 else w[:, None].repeat(1, generator.slots, 1)  # some map each slot apart
+    return w_avg + psi * (ws - w_avg)
 
 
 @torch.inference_mode(False)  # the search needs gradients, whoever calls

@@ -1,5 +1,7 @@
 """CONVENTIONS.md, line by line: the test of `[some-name]` is `test_some_name`."""
 
+import os
+import pickle
 import re
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from safetensors.torch import save_file
 from tiny import TinyGenerator, text_encoder, toolkit
 
 from tedi import attributes, config, control, images, mixing, pipeline
-from tedi.checkpoints import native
+from tedi.checkpoints import bundle, native
 from tedi.encoders.structure import StructureEncoder
 from tedi.encoders.text import ORDERED_GROUPS, Reading
 from tedi.errors import TediError, UsageError
@@ -362,6 +364,26 @@ def test_unknown_settings_refused():
     values = {"task": "text", "steps": 5, "out": "x", "waight_decay": 0.1}
     with pytest.raises(UsageError, match="'waight_decay'; did you mean 'weight_decay'"):
         config.build(Settings, values, where="c.yaml")
+
+
+def test_files_run_nothing(tmp_path):
+    seen = tmp_path / "seen"
+
+    class Evil:
+        def __reduce__(self):
+            return seen.touch, ()
+
+    class Worse:
+        def __reduce__(self):
+            return os.system, (f"touch {seen}",)
+
+    for evil in (Evil(), Worse()):
+        for write in (pickle.dump, torch.save):
+            with (tmp_path / "g.pkl").open("wb") as file:
+                write({"g_ema": evil}, file)
+            with pytest.raises(TediError, match=r"refused; its pickle asks for '[\w.]+'"):
+                bundle.read(tmp_path / "g.pkl")
+            assert not seen.exists()
 
 
 def test_strict_keys(tmp_path):

@@ -318,7 +318,7 @@ def test_photos_of_one_stem_are_told_apart(tedi_):
         ),
         (["a.png", "--no-align", "--face", "all"], 2, "--face: with --no-align each photo is"),
         (["a.png", "--face", "0"], 2, "expected largest, all or a number from 1, got '0'"),
-        (["a.png", "--method", "pti"], 2, "'pti' is not one of"),
+        (["a.png", "--method", "ptl"], 2, "'ptl' is not one of"),
         ([], 2, "Missing argument 'PHOTOS...'"),
     ],
     ids=str,
@@ -353,3 +353,19 @@ def test_help_shows_commands_that_run(tedi_):
 def test_what_is_taken_from_folders_can_be_read():
     assert {".png", ".jpg", ".jpeg", ".webp"} <= PICTURES
     assert all(suffix in Image.registered_extensions() for suffix in PICTURES - {".avif", ".jp2"})
+
+
+@pytest.mark.parametrize("method", ["pti", "fspace"])
+def test_a_generator_of_ones_own_lies_beside_the_code_and_draws_it(tedi_, model, method):
+    steps = ["--steps", 5, "--finish", 2]
+    path, _ = tedi_("invert", photo(), "--method", method, *steps, "--show")[1]
+    record = codes.load_record(Path(path))
+    assert record["generator"]["file"] == "a-generator.safetensors"
+    assert record["generator"]["sha256"] == zoo.sha256(Path("a-generator.safetensors"))
+    own = model.load_generator(Path("a-generator.safetensors"))
+    ws = codes.load(Path(path), slots=16, width=8)[None]
+    assert not torch.allclose(own.synthesis(ws), model.generator.synthesis(ws), atol=1e-3)
+    assert tedi_("invert", photo(), "--method", method, *steps)[1] == [path]
+    Path("a-generator.safetensors").unlink()
+    tedi_("invert", photo(), "--method", method, *steps)
+    assert Path("a-generator.safetensors").is_file()

@@ -26,7 +26,8 @@ class TinyGenerator(nn.Module):
         turn = torch.linalg.qr(torch.randn(width, width, generator=random)).Q
         self.register_buffer("turn", turn)
         self.register_buffer("w_avg", torch.linspace(-1, 1, width) + 0.5)
-        self.register_buffer("paint", torch.randn(slots * width, 12, generator=random) / 8)
+        paint = torch.randn(slots * width, 12, generator=random) / 8
+        self.paint = nn.Parameter(paint, requires_grad=False)
 
     def mapping(self, z: Tensor) -> Tensor:
         return z @ self.turn + self.w_avg
@@ -34,6 +35,26 @@ class TinyGenerator(nn.Module):
     def synthesis(self, ws: Tensor) -> Tensor:
         corners = (ws.flatten(1) @ self.paint).tanh().unflatten(1, (3, 2, 2))
         return nn.functional.interpolate(corners, (32, 32), mode="bilinear", align_corners=True)
+
+    def layers(self, group: str | int) -> tuple[int, ...]:
+        return tuple(range(self.slots // 2))
+
+    def features(self, ws: Tensor, at: int) -> Tensor:
+        half = self.slots // 2
+        corners = ws[:, :half].flatten(1) @ self.paint[: half * self.width]
+        return nn.functional.interpolate(
+            corners.unflatten(1, (3, 2, 2)), (at, at), mode="bilinear", align_corners=True
+        )
+
+    def synthesis_from(self, features: Tensor, ws: Tensor) -> Tensor:
+        half, end = self.slots // 2, features.shape[-1] - 1
+        late = (ws[:, half:].flatten(1) @ self.paint[half * self.width :]).unflatten(1, (3, 2, 2))
+        corners = (features[..., ::end, ::end] + late).tanh()
+        return nn.functional.interpolate(corners, (32, 32), mode="bilinear", align_corners=True)
+
+    def preview_from(self, features: Tensor, ws: Tensor) -> Tensor:
+        image = self.synthesis_from(features, ws)
+        return nn.functional.interpolate(image, (16, 16), mode="area")
 
     def preview(self, ws: Tensor) -> Tensor:
         return nn.functional.interpolate(self.synthesis(ws), (16, 16), mode="area")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tedi.cli.changed import refuse_changed
 from tedi.cli.faces import (
     CODE_SUFFIXES,
     Source,
@@ -17,7 +18,14 @@ from tedi.cli.faces import (
     read_face,
     tell,
 )
-from tedi.cli.options import Which, align_option, device_option, dtype_option, together
+from tedi.cli.options import (
+    Which,
+    align_option,
+    device_option,
+    dtype_option,
+    models_option,
+    together,
+)
 from tedi.cli.photos import PhotoSettings, open_photos, start_of
 from tedi.cli.recipes import recipe_option
 from tedi.errors import UsageError
@@ -50,6 +58,7 @@ result_options = together(
     click.option("--preview", is_flag=True, help="256 px, several times as fast."),
     click.option("--overwrite", is_flag=True, help="Replace files that are already there."),
     click.option("--anyway", is_flag=True, help="Go on though a face was made with other weights."),
+    models_option,
     device_option,
     dtype_option,
     recipe_option,
@@ -141,7 +150,8 @@ def face_of(
     if source.photo and photo is None:
         [photo] = open_photos(model, source, settings)
     with torch.no_grad():
-        ws, start = start_of(model, source, photo, settings)
+        refuse_changed(source, settings.inversion)
+        ws, start, _ = start_of(model, source, photo, settings)
         for step in source.steps:
             ws = apply(model, ws, step, anyway=True)  # what was made once is made again
     return Known(ws, told_of(source, start))

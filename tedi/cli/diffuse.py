@@ -21,7 +21,7 @@ from tedi.cli.combine import (
 from tedi.cli.faces import Source, check_files, check_weights, result_paths
 from tedi.cli.generate import _load
 from tedi.cli.invert import _steps_bar
-from tedi.cli.options import check_codes, steps_option
+from tedi.cli.options import check_codes, models_of, steps_option
 from tedi.cli.photos import (
     PhotoSettings,
     check_settings,
@@ -83,6 +83,8 @@ def diffuse(
     preview: bool,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     recipe: Path | None,
@@ -117,7 +119,7 @@ def diffuse(
     check_recipe(recipe, overwrite=overwrite or dry_run)
     if dry_run:
         return show_plan([path], as_json=as_json)
-    model = _load(device=device, dtype=dtype, compiled=False)
+    model = _load(**models_of(generator, encoder), device=device, dtype=dtype, compiled=False)
     if not anyway:
         for source in sources:
             check_weights(source, model)

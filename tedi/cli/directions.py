@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.options import Bars, Seeds, device_option
+from tedi.cli.options import Bars, Seeds, device_option, generator_option
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ def _write(out: Path, found: "list[Direction]", labels: Path, *, overwrite: bool
 )
 @click.option("--psi", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--preview", is_flag=True, help="256 px, several times as fast.")
+@generator_option
 @device_option
 @click.option("--out", help="A picture file or a folder.  [default: NAME-seedN.png here]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
@@ -255,6 +256,7 @@ def show(
     layers: str,
     psi: float,
     preview: bool,
+    generator: Path | None,
     device: str,
     out: str | None,
     overwrite: bool,
@@ -275,11 +277,11 @@ def show(
     others = [_find(other) for other in given]
     if direction.space == "s" and preview:
         raise UsageError("--preview: draws codes only, and this is a direction of S; leave it out")
-    generator, weights = _load(device)
-    direction = _prepare(direction, others, generator, layers)
+    drawing, weights = _load(device, generator)
+    direction = _prepare(direction, others, drawing, layers)
     scale = _scale(direction, in_std)
     moves = [scale * strength for strength in strengths]
-    rows = [_strip(generator, direction, seed, moves, psi, preview) for seed in seeds]
+    rows = [_strip(drawing, direction, seed, moves, psi, preview) for seed in seeds]
     columns = [f"{move:+.2g}" if move else "0" for move in strengths]
     sheet = contact_sheet(rows, labels=labels, column_labels=columns)
     record = _record(direction, seeds, moves, psi, preview) | {
@@ -425,8 +427,8 @@ def _hashes(names: Sequence[str]) -> dict[str, str]:
     return {file.stem: zoo.sha256(file) for file in files}
 
 
-def _load(device: str) -> "tuple[Generator, dict[str, str]]":
-    """The generator and the hashes of its weights, with bars for downloads."""
+def _load(device: str, file: Path | None = None) -> "tuple[Generator, dict[str, str]]":
+    """A generator and the hashes of its weights: tedi's, with bars for downloads, or a file's."""
     from tedi import pipeline, zoo
     from tedi.allocator import keep_freed_memory
     from tedi.checkpoints import native
@@ -434,6 +436,11 @@ def _load(device: str) -> "tuple[Generator, dict[str, str]]":
     where = pipeline.choose_device(device)
     if where.type == "cpu":
         keep_freed_memory()
+    if file:
+        from tedi.pipeline.foreign import open_foreign
+
+        foreign = open_foreign(file, None).to(where)
+        return foreign.generator, dict(foreign.weights)
     bars = Bars()
     try:
         names = (pipeline.GENERATOR, pipeline.PREVIEW)

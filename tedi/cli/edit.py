@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tedi.cli.changed import write_changed
 from tedi.cli.directions import Range
 from tedi.cli.faces import (
     MAX_STRENGTH,
@@ -29,6 +30,8 @@ from tedi.cli.options import (
     device_option,
     dtype_option,
     inversion_option,
+    models_of,
+    models_option,
     steps_option,
     which_option,
 )
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from tedi.interfaces import Generator
     from tedi.pipeline import Toolkit
     from tedi.pipeline.photos import Photo
 
@@ -153,6 +157,7 @@ def _numbers(value: str) -> list[float]:
     is_flag=True,
     help="Go on though nothing of a TEXT is understood, or a picture was made with other weights.",
 )
+@models_option
 @device_option
 @dtype_option
 @recipe_option
@@ -180,6 +185,8 @@ def edit(
     preview: bool,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     recipe: Path | None,
@@ -224,7 +231,7 @@ def edit(
     plan.check_picture(path)
     check_files(path, code=save_code, overwrite=overwrite or dry_run)
     check_recipe(recipe, overwrite=overwrite or dry_run)
-    model = _load(device=device, dtype=dtype, compiled=False)
+    model = _load(**models_of(generator, encoder), device=device, dtype=dtype, compiled=False)
     if dry_run:
         return explain(model.text, asked, as_json=as_json)
     listen = Listener(model.text, anyway=anyway)
@@ -233,6 +240,21 @@ def edit(
     record = plan.write(model, path, save_code, exist=exist)
     write_recipe(recipe, record, path, exist=exist)
     tell(path, save_code, record, as_json=as_json, unheard=unheard)
+
+
+class Edited(NamedTuple):
+    """A face with its edits.
+
+    Attributes:
+        start: for records.
+        codes: (1, L, C) each, of what FACE shows, before the new edits, and after each; without
+            --undo the first two are one.
+        own: what draws them.
+    """
+
+    start: dict[str, Any]
+    codes: "list[Tensor]"
+    own: "Generator"
 
 
 @dataclass(frozen=True)
@@ -283,17 +305,19 @@ class Plan:
         check_codes(path, len(photos), f"{len(photos)} faces")
         asked: Sequence[Photo | None] = photos or [None]
         faces = [self._codes(model, photo) for photo in asked]
-        start = faces[0][0] if len(faces) == 1 else {"faces": [start for start, _ in faces]}
+        if self._tunes(model, faces):
+            self._write_generator(model, faces, path, exist=exist)
+        start = faces[0].start if len(faces) == 1 else {"faces": [face.start for face in faces]}
         record = edit_record(model, start, steps, preview=self.preview)
         if self.strip:
             record |= self._columns_told()
-        picture = self._picture(model, photos, [made for _, made in faces])
+        picture = self._picture(model, photos, faces)
         if photos and not self.settings.onto:
             record |= self._placed_told(model)
         if save_code:
             if len(faces) > 1:
                 raise UsageError("--save-code: of one face; choose it with --face K")
-            codes.save(save_code, faces[0][1][-1][0], json.dumps(record), exist=exist)
+            codes.save(save_code, faces[0].codes[-1][0], json.dumps(record), exist=exist)
         save(picture, path, record, exist=exist)
         return record
 
@@ -319,13 +343,8 @@ class Plan:
             told["photo_weights"] = {PARSER: model.photos.weights[PARSER]}
         return told
 
-    def _codes(
-        self, model: "Toolkit", photo: "Photo | None"
-    ) -> "tuple[dict[str, Any], list[Tensor]]":
-        """The start, and codes (1, L, C): of what FACE shows, before the new edits, and after each.
-
-        Without --undo the first two are one.
-        """
+    def _codes(self, model: "Toolkit", photo: "Photo | None") -> "Edited":
+        """A face with all its codes."""
         import torch
 
         known: dict[tuple[Step, ...], Tensor] = {}
@@ -337,16 +356,30 @@ class Plan:
             return known[steps]
 
         with torch.no_grad():
-            known[()], start = start_of(model, self.source, photo, self.settings)
+            known[()], start, own = start_of(model, self.source, photo, self.settings)
             columns = [self.kept, *((*self.kept, *steps) for _, steps in self.columns)]
-            return start, [after(steps) for steps in [self.source.steps, *columns]]
+            return Edited(start, [after(steps) for steps in [self.source.steps, *columns]], own)
 
-    def _picture(
-        self, model: "Toolkit", photos: "list[Photo]", faces: "list[list[Tensor]]"
-    ) -> "Image":
+    def _tunes(self, model: "Toolkit", faces: "list[Edited]") -> bool:
+        """Whether an inversion, just now, made generators of the faces' own."""
+        return self.source.photo and any(face.own is not model.generator for face in faces)
+
+    def _write_generator(
+        self, model: "Toolkit", faces: "list[Edited]", path: Path, *, exist: Exist
+    ) -> None:
+        """Write what draws the one face beside the picture, and say so in its start."""
+        if len(faces) > 1:
+            name = self.settings.inversion
+            raise UsageError(f"--inversion {name}: of one face; choose it with --face K")
+        [face] = faces
+        record = json.dumps({name: face.start[name] for name in ("photo", "sha256", "inversion")})
+        face.start["generator"] = write_changed(model, face.own, path, record, exist=exist)
+
+    def _picture(self, model: "Toolkit", photos: "list[Photo]", faces: "list[Edited]") -> "Image":
         from tedi.images import contact_sheet
 
-        columns = list(zip(*faces, strict=True))
+        pairs = [[(ws, face.own) for ws in face.codes] for face in faces]
+        columns = list(zip(*pairs, strict=True))
         shown, *wanted = columns if self.strip else [columns[0], columns[-1]]
         row = self._drawn(model, photos, shown, wanted)
         if not self.strip:
@@ -356,10 +389,15 @@ class Plan:
     def _drawn(
         self, model: "Toolkit", photos: "list[Photo]", shown: Any, wanted: "Sequence[Any]"
     ) -> "list[Image]":
-        """A picture of each of the codes that are wanted, put into the photo where there is one."""
+        """A picture of each of the codes that are wanted, put into the photo where there is one.
+
+        Codes come with what draws them.
+        """
 
         def draw(column: Any) -> "list[Image]":
-            return [model.pictures(ws, preview=self.preview)[0] for ws in column]
+            return [
+                model.pictures(ws, preview=self.preview, generator=own)[0] for ws, own in column
+            ]
 
         if not photos:
             return [draw(column)[0] for column in wanted]

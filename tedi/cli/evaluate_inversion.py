@@ -109,6 +109,13 @@ class Rows(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="A picture to write of photos beside what their codes draw; it shows real faces.",
 )
 @device_option
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of optimisations while they seek; figures are of float32 drawings.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 def inversion(
     folder: Path,
@@ -126,6 +133,7 @@ def inversion(
     resume: bool,
     sheet: Path | None,
     device: str,
+    dtype: str,
     as_json: bool,
 ) -> None:
     """Do codes draw the photos they are of, and can they be edited?
@@ -142,7 +150,7 @@ def inversion(
     The table goes to stdout, progress to stderr.
     """  # noqa: D301
     methods = list(dict.fromkeys(methods))
-    options = {method: _options(method, steps) for method in methods}
+    options = {method: _options(method, steps, dtype) for method in methods}
     if steps and not any(options.values()):
         raise UsageError("--steps: no method here takes any; pass --method optimize")
     if text and direction:
@@ -163,9 +171,11 @@ def inversion(
     _tell(report, out, sheet, as_json)
 
 
-def _options(method: str, steps: int | None) -> Any:
+def _options(method: str, steps: int | None, dtype: str) -> Any:
     """Options of a method; None for one that has none."""
-    defaults = getattr(INVERTERS[method], "defaults", None)
+    defaults: Any = getattr(INVERTERS[method], "defaults", None)
+    if hasattr(defaults, "dtype"):
+        defaults = replace(defaults, dtype=dtype)
     return replace(defaults, steps=steps) if defaults is not None and steps else defaults
 
 
@@ -352,12 +362,13 @@ class Bench:
         from tedi.metrics.boundaries import log_odds
 
         with _cost(self.model.device) as spent:
-            ws = self.model.photos.invert(photo, method=method, options=options).ws
+            found = self.model.photos.invert(photo, method=method, options=options)
+        ws, own = found.ws, found.generator
         with torch.no_grad():
             target = fit(photo.image.to(ws), self.size)
-            image = draw_full(self.model.generator, ws, self.size)
+            image = draw_full(own, ws, self.size)
             figures = self.measure(image, target, ws)
-            after = draw_full(self.model.generator, self.measure.edit(ws), self.size)
+            after = draw_full(own, self.measure.edit(ws), self.size)
             after = keep_detail(target, image.clamp(-1, 1), after.clamp(-1, 1))
             figures["edited_identity"] = self.measure.apart(after, target)
             shown = log_odds(self.judge.network(target))

@@ -144,12 +144,15 @@ def _picture(path: Path) -> Source:
 
 def _start(told: Mapping[str, Any]) -> dict[str, Any]:
     """The start of a record, each value checked: files come from anywhere."""
+    own = {}
+    if "generator" in told:
+        own["generator"] = {name: str(told["generator"][name]) for name in ("file", "sha256")}
     if "ws" in told and "photo" in told:
         texts = {name: str(told[name]) for name in ("photo", "sha256", "inversion", "ws")}
-        return {**texts, "alignment": told["alignment"]}
+        return {**texts, "alignment": told["alignment"], **own}
     if "ws" in told:
         names = ("made", "ws") if "made" in told else ("code", "sha256", "ws")
-        return {name: str(told[name]) for name in names}
+        return {name: str(told[name]) for name in names} | own
     seed = told["seed"]
     if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed {seed!r}")
@@ -159,7 +162,7 @@ def _start(told: Mapping[str, Any]) -> dict[str, Any]:
     if "prompt" not in told:
         return start
     strength, method = _number(told, "strength", MAX_STRENGTH), _method(told)
-    prompt = clean(told["prompt"]) if told["prompt"] or "codes" not in told else ""
+    prompt = clean(told["prompt"]) if told["prompt"] else ""
     return {"prompt": prompt, **start, "strength": strength, "method": method}
 
 

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -23,11 +23,13 @@ from tedi.cli.options import (
     check_codes,
     device_option,
     dtype_option,
+    models_of,
+    models_option,
 )
 from tedi.cli.recipes import CONTENT, DRAWING, Generate, check_recipe, recipe_option, seeds_told
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
-from tedi.outputs import Exist, output_paths
+from tedi.outputs import Exist, output_paths, slug
 from tedi.prompts import STRENGTH, clean
 from tedi.recipe import Tell
 
@@ -86,6 +88,7 @@ MAX_CELLS, CELL = 2000, 256
     "run goes on.",
 )
 @batch_size_option
+@models_option
 @device_option
 @dtype_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
@@ -115,6 +118,8 @@ def generate(
     preview: bool,
     prompts: Path | None,
     batch_size: int,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     compiled: bool,
@@ -133,13 +138,16 @@ def generate(
     tedi generate "a redhead" -n 4 --recipe redheads.yaml
     tedi generate "a smiling woman" --sketch face.png -n 4
     tedi generate --label map.png --text "red hair" --mix text=fine
+    tedi generate --generator ffhq.pkl --seed 0-7 --grid --out seeds.png
 
     Paths go to stdout; progress, and words that cannot be drawn, to stderr.
     """  # noqa: D301
     given = Given(sketch, label, photo, mix, variety)
     chosen = _seeds(seeds, count)
     given.check(len(chosen))
-    lines = _texts(_one(text, words), prompts, given)
+    models = models_of(generator, encoder)
+    own = next((slug(path.stem) for path in models.values()), "")  # draws seeds without words
+    lines = _texts(_one(text, words), prompts, given.name or own)
     texts = list(lines.values())
     drawing = {"psi": psi, "strength": strength, "method": method}
     drawing |= {"preview": preview, "batch_size": batch_size, "anyway": anyway}
@@ -156,7 +164,7 @@ def generate(
     out = _out(out, prompts=prompts, grid=grid)
     check_recipe(recipe, overwrite=overwrite or bool(prompts))  # a run that goes on has written it
     # Names are checked before anything is loaded; a grid is one picture.
-    names = [text or given.name for text in texts]
+    names = [text or given.name or own for text in texts]
     paths = output_paths(out, prompts=names[:1] if grid else names, seeds=run.named_seeds(grid))
     first = next(paths)
     paths = chain([first], paths)
@@ -164,7 +172,7 @@ def generate(
         run.check_sheet(first)
     if dry_run:
         return run.show(paths)
-    model = _load(device=device, dtype=dtype, compiled=compiled)
+    model = _load(**models, device=device, dtype=dtype, compiled=compiled)
     if explained:
         return explain(model.text, texts, as_json=as_json)
     if content := given.load(model, text=any(texts)):
@@ -248,7 +256,7 @@ class Run:
         """Pairs that have no picture yet; their paths and what is unheard go into `waiting`."""
         from tedi.images import read_provenance
 
-        listen = Listener(model.text, anyway=self.drawing.get("anyway", False))
+        listen = self._listener(model)
         for (prompt, seed), path in zip(self.pairs(), paths, strict=True):
             if path.exists() and not self.overwrite:
                 if not self.resume:
@@ -262,6 +270,12 @@ class Run:
                 continue
             waiting.append((path, listen(prompt)))
             yield prompt, seed
+
+    def _listener(self, model: "Toolkit") -> Callable[[str], list[str]]:
+        """Tells what of prompts is not drawn; where there are none, nothing."""
+        if not any(self.texts):
+            return lambda _: []
+        return Listener(model.text, anyway=self.drawing.get("anyway", False))
 
     def check_sheet(self, path: Path) -> None:
         """Raises a UsageError if the format of a file cannot hold all pictures in one sheet."""
@@ -279,7 +293,7 @@ class Run:
             raise _exists(path)
         record: dict[str, Any] = {}
         pictures = []
-        listen = Listener(model.text, anyway=self.drawing.get("anyway", False))
+        listen = self._listener(model)
         unheard = list(dict.fromkeys(phrase for text in self.texts for phrase in listen(text)))
         with _bar(self.total) as bar:
             for face in model.stream(self.pairs(), **self.drawing):
@@ -344,9 +358,15 @@ def _one(text: str | None, words: str | None) -> str | None:
     return words if text is None else text
 
 
-def _texts(text: str | None, prompts: Path | None, given: Given) -> dict[int, str]:
-    """The prompts by line of their file, each checked before anything is loaded or made."""
-    if text is None and prompts is None and given.files:
+def _texts(text: str | None, prompts: Path | None, wordless: str) -> dict[int, str]:
+    """The prompts by line of their file, each checked before anything is loaded or made.
+
+    Args:
+        text: of the command line.
+        prompts: a file of them.
+        wordless: name of what there is to draw without words; "" if nothing.
+    """
+    if text is None and prompts is None and wordless:
         return {1: ""}
     if (text is None) == (prompts is None):
         raise UsageError('give a prompt, as in: tedi generate "a smiling woman", or --prompts FILE')

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.changed import beside, write_changed
 from tedi.cli.generate import _exists, _load
-from tedi.cli.options import align_option, device_option, dtype_option, steps_option, which_option
+from tedi.cli.options import (
+    align_option,
+    device_option,
+    dtype_option,
+    models_of,
+    models_option,
+    steps_option,
+    which_option,
+)
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import Exist
@@ -28,7 +37,7 @@ PICTURES = frozenset(
 """Suffixes of what is taken from a folder; a file that is named is read whatever its suffix."""
 CODE = ".safetensors"
 FIGURES = {"pixel": "mse", "perceptual": "perceptual", "identity": "identity_distance"}
-UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights")
+UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights", "generator")
 """What the record of a code may have otherwise and need not be made again; weights by hash."""
 
 
@@ -44,7 +53,8 @@ UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights")
     type=click.Choice(list(INVERTERS)),
     default="encoder",
     show_default=True,
-    help="encoder is quickest, optimize more alike, image2stylegan goes without an encoder.",
+    help="encoder is quickest, optimize more alike, pti tunes the generator to the face, fspace "
+    "also takes turned or small ones, image2stylegan goes without an encoder.",
 )
 @steps_option
 @click.option(
@@ -61,6 +71,7 @@ UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights")
 )
 @click.option("--preview", is_flag=True, help="Draw what --show shows at 256 px, faster.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
+@models_option
 @device_option
 @dtype_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line a face, not its path.")
@@ -75,6 +86,8 @@ def invert(
     show: bool,
     preview: bool,
     overwrite: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     as_json: bool,
@@ -91,13 +104,14 @@ def invert(
     tedi invert photo.jpg --method optimize --show
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
+    tedi invert photo.jpg --encoder e4e_ffhq_encode.pt --show
     tedi edit photo.safetensors "older"
 
     Paths go to stdout; progress, and photos that fail, to stderr.
     """  # noqa: D301
     files = _files(photos)
     exact = out is not None and bool(out.suffix) and not out.is_dir()
-    settings = _settings(method, steps, finish)
+    settings = _settings(method, steps, finish, dtype)
     run = Run(
         files,
         [_exact(out, len(files), which)] if out and exact else _names(files, out),
@@ -112,7 +126,8 @@ def invert(
         as_json=as_json,
     )
     run.check()
-    run.write(_load(device=device, dtype=dtype, compiled=False))
+    models = models_of(generator, encoder)
+    run.write(_load(**models, device=device, dtype=dtype, compiled=False))
 
 
 @dataclass(frozen=True)
@@ -206,9 +221,11 @@ class Run:
         here = self._record(model, zoo.sha256(file), photo.number if photo else self.which)
         alike = {name: value for name, value in there.items() if name not in UNLIKE}
         wanted = {name: value for name, value in here.items() if name not in UNLIKE}
-        if alike != json.loads(json.dumps(wanted)) or not _is_current(there.get("weights")):
+        if alike != json.loads(json.dumps(wanted)) or not _is_current(model, there.get("weights")):
             raise TediError(f"{path}: exists and is another code; pass --overwrite or --out")
         if self.show and not _shown(path).is_file():
+            return False
+        if "generator" in there and not beside(path).is_file():
             return False
         self._tell(path, there)
         return True
@@ -243,6 +260,12 @@ class Run:
             "steps": inversion.extras.get("steps", 0),
             "weights": _weights(model),
         }
+        if inversion.generator is not model.generator:
+            # Replaced like the code, and before it: a code that is there has its generator.
+            told = write_changed(
+                model, inversion.generator, path, json.dumps(record), exist="overwrite"
+            )
+            record["generator"] = told
         if self.show:
             self._show(model, photo, inversion, _shown(path), record)
         # A file that is there is this code, or is to be replaced: `_done` has seen to that.
@@ -259,7 +282,8 @@ class Run:
     ) -> None:
         from tedi.images import contact_sheet, save
 
-        drawn = model.pictures(inversion.ws, preview=self.preview)[0]
+        own = inversion.generator
+        drawn = model.pictures(inversion.ws, preview=self.preview, generator=own)[0]
         row = [photo.crop, drawn]
         labels = ["photo", self.method]
         sheet = contact_sheet([row], column_labels=labels, cell=256 if self.preview else 512)
@@ -289,23 +313,25 @@ def _figures(inversion: "Inversion") -> dict[str, float]:
 
 def _weights(model: "Toolkit") -> dict[str, str]:
     """Hashes by name of all that a code depends on; texts are none of it."""
-    from tedi.pipeline import GENERATOR, PREVIEW
-
-    own = {name: sha for name, sha in model.weights.items() if name in (GENERATOR, PREVIEW)}
-    return own | model.photos.weights
+    return model.drawn_by | model.photos.weights
 
 
-def _is_current(weights: Any) -> bool:
+def _is_current(model: "Toolkit", weights: Any) -> bool:
     """Whether a code was made with the weights that would be used now."""
     from tedi.zoo import ZOO
 
-    named = weights.items() if isinstance(weights, dict) else ()
-    return all(ZOO[name].sha256 == sha for name, sha in named if name in ZOO)
+    named = weights if isinstance(weights, dict) else {}
+    here = {name: entry.sha256 for name, entry in ZOO.items()} | model.drawn_by
+    return model.drawn_by.keys() <= named.keys() and all(
+        here[name] == sha for name, sha in named.items() if name in here
+    )
 
 
-def _settings(method: str, steps: int | None, finish: int | None) -> Any:
+def _settings(method: str, steps: int | None, finish: int | None, dtype: str = "float32") -> Any:
     """Options of a method; None for one that has none."""
-    defaults = getattr(INVERTERS[method], "defaults", None)
+    defaults: Any = getattr(INVERTERS[method], "defaults", None)
+    if hasattr(defaults, "dtype"):
+        defaults = replace(defaults, dtype=dtype)
     changes = {"steps": steps, "finish": finish}
     given = {name: value for name, value in changes.items() if value is not None}
     if defaults is None and given:

@@ -21,7 +21,7 @@ from tedi.cli.combine import (
 )
 from tedi.cli.faces import check_files, result_paths
 from tedi.cli.generate import _bar, _load
-from tedi.cli.options import inversion_option, steps_option
+from tedi.cli.options import inversion_option, models_of, steps_option
 from tedi.cli.photos import PhotoSettings
 from tedi.cli.recipes import check_recipe, write_recipe
 from tedi.mixing import GROUPS
@@ -71,6 +71,8 @@ def mix(
     preview: bool,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     recipe: Path | None,
@@ -111,7 +113,7 @@ def mix(
         check_sheet(paths[0], 2, 1 + len(styles), column_labels=_labels(len(styles)))
     if dry_run:
         return show_plan(paths, as_json=as_json)
-    model = _load(device=device, dtype=dtype, compiled=False)
+    model = _load(**models_of(generator, encoder), device=device, dtype=dtype, compiled=False)
     faces = faces_of(model, sources, settings, anyway=anyway)
     output = Output("mix", [face.told for face in faces], preview, overwrite, as_json)
     if grid:

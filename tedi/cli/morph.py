@@ -19,7 +19,7 @@ from tedi.cli.combine import (
 )
 from tedi.cli.faces import check_files, result_paths
 from tedi.cli.generate import _bar, _load
-from tedi.cli.options import inversion_option
+from tedi.cli.options import inversion_option, models_of
 from tedi.cli.photos import PhotoSettings
 from tedi.cli.recipes import check_recipe, write_recipe
 from tedi.errors import UsageError
@@ -68,6 +68,8 @@ def morph(
     preview: bool,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     recipe: Path | None,
@@ -103,7 +105,7 @@ def morph(
         check_sheet(paths[0], 1, len(shares))
     if dry_run:
         return show_plan(paths, as_json=as_json)
-    model = _load(device=device, dtype=dtype, compiled=False)
+    model = _load(**models_of(generator, encoder), device=device, dtype=dtype, compiled=False)
     start, end = faces_of(model, sources, settings, anyway=anyway)
     output = Output("morph", [start.told, end.told], preview, overwrite, as_json)
     codes = _codes(start.ws, end.ws, shares)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -26,6 +27,28 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+generator_option = click.option(
+    "--generator",
+    type=click.Path(path_type=Path),
+    help="A file that holds another generator, of any format of `tedi weights inspect`.",
+)
+models_option = together(
+    generator_option,
+    click.option(
+        "--encoder",
+        type=click.Path(path_type=Path),
+        help="A file that holds another encoder of photos; it brings its own generator, if any.",
+    ),
+)
+"""Networks of one's own, for `models_of`."""
+
+
+def models_of(generator: Path | None, encoder: Path | None) -> dict[str, Path]:
+    """Those that are given, as `tedi.pipeline.load` takes them."""
+    both = {"generator": generator, "encoder": encoder}
+    return {name: path for name, path in both.items() if path is not None}
 
 
 device_option = click.option(

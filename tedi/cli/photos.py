@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.changed import read_changed, told_of_changed
 from tedi.cli.faces import Source, begin
 from tedi.errors import TediError, UsageError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from tedi.interfaces import Generator
     from tedi.pipeline import Toolkit
     from tedi.pipeline.photos import Photo
 
@@ -136,37 +138,44 @@ def _placed(file: Path, place: Mapping[str, Any] | None) -> "Photo":
 
 def begin_photo(
     model: "Toolkit", photo: "Photo", settings: PhotoSettings, on_step: Any = None
-) -> "tuple[Tensor, dict[str, Any]]":
-    """Code (1, L, C) of a face in a photo, and the start for records."""
+) -> "tuple[Tensor, dict[str, Any], Generator]":
+    """Code (1, L, C) of a face in a photo, the start for records, and what draws it."""
     from tedi.latents import pack
 
+    options = options_of(settings, str(model.dtype).removeprefix("torch."))
     inversion = model.photos.invert(
-        photo, method=settings.inversion, options=options_of(settings), on_step=on_step
+        photo, method=settings.inversion, options=options, on_step=on_step
     )
     place = photo.alignment.to_dict() if photo.alignment else None
     told = {"photo": photo.name, "sha256": photo.sha256, "inversion": settings.inversion}
-    return inversion.ws, {**told, "alignment": place, "ws": pack(inversion.ws[0])}
+    start = {**told, "alignment": place, "ws": pack(inversion.ws[0])}
+    return inversion.ws, start, inversion.generator
 
 
 def start_of(
     model: "Toolkit", source: Source, photo: "Photo | None", settings: PhotoSettings
-) -> "tuple[Tensor, dict[str, Any]]":
-    """Code (1, L, C) of a source before its steps, by inversion if it is a photo, and its start."""
+) -> "tuple[Tensor, dict[str, Any], Generator]":
+    """Code (1, L, C) of a source before its steps, by inversion if it is a photo; its start; what
+    draws it.
+    """  # noqa: D205
     if photo and source.photo:
         return begin_photo(model, photo, settings)
-    return begin(model, source)
+    ws, start = begin(model, source)
+    if told := told_of_changed(source):
+        start = {**start, "generator": dict(told)}
+    return ws, start, read_changed(model, source) or model.generator
 
 
-def options_of(settings: PhotoSettings) -> Any:
-    """Options of the inversion that the settings ask for; None for its own."""
+def options_of(settings: PhotoSettings, dtype: str = "float32") -> Any:
+    """Options of the inversion that the settings ask for; None where it has none."""
     from tedi.inversion import INVERTERS
 
-    if settings.steps is None:
-        return None
-    kind = INVERTERS[settings.inversion]
-    if not hasattr(kind, "defaults"):
-        raise UsageError(f"--steps: {settings.inversion} takes none; pass --inversion optimize")
-    return replace(kind.defaults, steps=settings.steps)
+    options: Any = getattr(INVERTERS[settings.inversion], "defaults", None)
+    if settings.steps is not None:
+        if options is None:
+            raise UsageError(f"--steps: {settings.inversion} takes none; pass --inversion optimize")
+        options = replace(options, steps=settings.steps)
+    return replace(options, dtype=dtype) if hasattr(options, "dtype") else options
 
 
 def put_together(

@@ -117,7 +117,7 @@ class Generate(Recipe):
         for prompt in self.prompts:
             if not isinstance(prompt, str):
                 raise UsageError(f"prompts: expected texts, got {prompt!r}")
-            if prompt or not self.content:
+            if prompt or not (self.content or self.foreign):
                 clean(prompt)
         if strange := [name for name in self.content if name not in GIVEN]:
             raise unknown("content", str(strange[0]), GIVEN)
@@ -145,10 +145,19 @@ class Generate(Recipe):
             raise UsageError(f"seeds: expected 7, [1, 5] or 0-7 up to {MAX_SEED}, got {seeds!r}")
         return listed
 
+    @property
+    def foreign(self) -> bool:
+        """Whether a generator from a file drew it, which needs no words."""
+        from tedi.zoo import ZOO
+
+        own = {name for name, entry in ZOO.items() if entry.kind == "generator"}
+        return bool(self.weights) and own.isdisjoint(self.weights)
+
     def names(self) -> tuple[Sequence[str], Sequence[int]]:
         """Prompts and seeds of what is written; a sheet is one picture."""
         end = 1 if self.grid else None
-        prompts = [prompt or " ".join(self.content) for prompt in self.prompts[:end]]
+        named = " ".join(self.content) or "face"
+        prompts = [prompt or named for prompt in self.prompts[:end]]
         return [clean(prompt) for prompt in prompts], self.chosen[:end]
 
     def given(self, model: "Toolkit") -> "Content | None":

@@ -11,6 +11,7 @@ import click
 from tedi import __version__
 from tedi import recipe as recipes
 from tedi.cli.generate import _exists, _load
+from tedi.cli.options import models_of, models_option
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, output_paths
 from tedi.recipe import Recipe
@@ -32,6 +33,7 @@ from tedi.recipe import Recipe
     is_flag=True,
     help="Go on though RECIPE was made with other weights than those here.",
 )
+@models_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: as RECIPE says]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line a picture, not its path.")
 @click.option("--dry-run", is_flag=True, help="Print the recipe as YAML; make nothing.")
@@ -41,6 +43,8 @@ def redo(
     photo: Path | None,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str | None,
     as_json: bool,
     dry_run: bool,
@@ -66,7 +70,12 @@ def redo(
     exist: Exist = "overwrite" if overwrite else "error"
     paths = _paths(told, out, recipe, exist)
     compiled = getattr(told, "compiled", False)
-    model = _load(device=device or told.device, dtype=told.dtype, compiled=compiled)
+    model = _load(
+        **models_of(generator, encoder),
+        device=device or told.device,
+        dtype=told.dtype,
+        compiled=compiled,
+    )
     if not anyway:
         told.check_weights(model.all_weights, str(recipe))
     if told.version not in ("", __version__):

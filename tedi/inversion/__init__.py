@@ -22,8 +22,10 @@ INVERTERS = Table(
     "inversion method",
     {
         "encoder": "tedi.inversion.encode:Encode",
+        "fspace": "tedi.inversion.fspace:FSpace",
         "image2stylegan": "tedi.inversion.optimize:Image2StyleGAN",
         "optimize": "tedi.inversion.optimize:InDomain",
+        "pti": "tedi.inversion.pti:PivotalTuning",
     },
 )
 """Ways to invert a picture: what `--method` chooses from."""
@@ -47,7 +49,7 @@ class Inversion:
 
 
 class Inverter(Protocol):
-    """Inverts pictures, each by itself."""
+    """Inverts pictures, each by itself; "pti" takes all of a batch for one person's."""
 
     def __call__(self, target: "Tensor", on_step: "OnStep | None" = None) -> Inversion:
         """Codes of aligned pictures (N, 3, H, H) in [-1, 1]; see `tedi.descent` on `on_step`."""

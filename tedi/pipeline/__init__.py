@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
-from tedi.checkpoints import native
+from tedi.checkpoints import delta, native
 from tedi.editing import EDITS
 from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
@@ -37,6 +37,7 @@ from tedi.inversion.likeness import fit
 from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
 from tedi.pipeline.content import Content, Contents, Source
+from tedi.pipeline.foreign import Foreign, open_foreign, unknown_w
 from tedi.pipeline.photos import Photos
 from tedi.prompts import STRENGTH
 
@@ -74,14 +75,18 @@ class Toolkit:
     def __init__(
         self,
         generator: Generator,
-        text: TextEncoder,
+        text: TextEncoder | None,
         *,
         dtype: torch.dtype,
         weights: dict[str, str],
+        foreign: Foreign | None = None,
         compiled: bool = False,
         progress: zoo.Progress | None = None,
     ) -> None:
-        self.generator, self.text, self.dtype, self.weights = generator, text, dtype, weights
+        self.generator, self._text, self.dtype, self.weights = generator, text, dtype, weights
+        self._known = foreign.known if foreign else None
+        own = {name: sha for name, sha in weights.items() if name in (GENERATOR, PREVIEW)}
+        self.drawn_by = dict(foreign.weights) if foreign else own  # name -> sha256
         self.device = generator.w_avg.device
         self._ways: dict[str, Way] = {}
         self._draw: dict[bool, Callable[[Tensor], Tensor]] = {
@@ -91,8 +96,26 @@ class Toolkit:
         if compiled:
             for preview, draw in self._draw.items():
                 self._draw[preview] = torch.compile(draw, dynamic=False)
-        self.photos = Photos(generator, progress=progress)
-        self.contents = Contents(generator, self.photos)
+        self.photos = Photos(generator, foreign=foreign, progress=progress)
+        self.contents = Contents(self._known if foreign else generator, self.photos)
+
+    @property
+    def text(self) -> TextEncoder:
+        """What reads prompts.
+
+        Raises:
+            UsageError: the generator is from a file, and its W is not one that texts know.
+        """
+        if self._text is None:
+            raise unknown_w("text", self.generator, "; leave the words out")
+        return self._text
+
+    def _through(self, move: Callable[[Tensor], Tensor], ws: Tensor) -> Tensor:
+        """Codes (N, L, C) moved by what knows W by the slots of tedi's own generator."""
+        if self._known is None:
+            return move(ws)
+        seen = self._known.seen(ws)
+        return ws + self._known.widen(move(seen) - seen)
 
     def content(
         self,
@@ -185,16 +208,16 @@ class Toolkit:
         check_range("psi", psi, 0, 2)
         check_range("strength", strength, 0, 10)
         check_range("batch_size", batch_size, 1, 1024)
-        way = self.way(method)
         jobs = iter(jobs)
         said: dict[str, Reading] = {}
         while batch := list(itertools.islice(jobs, batch_size)):
-            texts = [prompt for prompt, _ in batch if prompt or content is None]
-            said = self._read(texts, said, anyway=anyway)
+            plain = content is not None or self._text is None  # a seed's face without words
+            texts = [prompt for prompt, _ in batch if prompt or not plain]
+            said = self._read(texts, said, anyway=anyway) if texts else {}
             # Code by code: one does not depend on its neighbours.
             makes = [
                 functools.partial(
-                    self._code, prompt, seed, said.get(prompt), content, psi, way, strength
+                    self._code, prompt, seed, said.get(prompt), content, psi, method, strength
                 )
                 for prompt, seed in batch
             ]
@@ -228,7 +251,7 @@ class Toolkit:
     ) -> Tensor:
         """Code (1, L, C) of the face that `generate` draws of these; "" for no prompt."""
         said = self.text.read([prompt]) if prompt else None
-        return self._code(prompt, seed, said, content, psi, self.way(method), strength)
+        return self._code(prompt, seed, said, content, psi, method, strength)
 
     def _code(
         self,
@@ -237,7 +260,7 @@ class Toolkit:
         said: Reading | None,
         content: Content | None,
         psi: float,
-        way: Way,
+        method: str,
         strength: float,
         *,
         without: Collection[str] = (),
@@ -248,10 +271,11 @@ class Toolkit:
         """
         ws = control.style_codes(self.generator, [seed], psi=psi)
         if content is not None:
-            ws = self.contents.mixed(content, ws, without=without)
+            mixed = functools.partial(self.contents.mixed, content, without=without)
+            ws = self._through(mixed, ws)
         if said is None or "text" in without:
             return ws
-        moved = way(ws, [prompt], said, strength=strength, new=True)
+        moved = self.way(method)(ws, [prompt], said, strength=strength, new=True)
         if content is None:
             return moved
         everywhere = dict.fromkeys(GROUPS, 1.0)
@@ -342,8 +366,20 @@ class Toolkit:
             UsageError: unknown method.
         """
         if method not in self._ways:
-            self._ways[method] = EDITS[method](self.generator, self.text)
+            way = EDITS[method](self._known or self.generator, self.text)
+            self._ways[method] = self._carried(way) if self._known else way
         return self._ways[method]
+
+    def _carried(self, way: Way) -> Way:
+        """A way of tedi's own codes, for those of the generator."""
+
+        def carried(
+            ws: Tensor, prompts: Sequence[str], said: Reading, *, strength: float, new: bool
+        ) -> Tensor:
+            move = functools.partial(way, prompts=prompts, said=said, strength=strength, new=new)
+            return self._through(move, ws)
+
+        return carried
 
     @torch.no_grad()
     def _read(
@@ -361,13 +397,47 @@ class Toolkit:
                     )
         return {prompt: said for prompt, said in readings.items() if said is not None}
 
+    @property
+    def generator_sha256(self) -> str:
+        """Of the file that the generator is from."""
+        return self.drawn_by.get(GENERATOR) or next(iter(self.drawn_by.values()), "")
+
+    def save_generator(
+        self, path: Path, generator: Generator, *, record: str = "{}", exist: Exist = "error"
+    ) -> None:
+        """Write what an inversion changed of the generator; see `tedi.checkpoints.delta`."""
+        delta.save(
+            path,
+            self.generator,
+            generator,
+            sha256=self.generator_sha256,
+            record=record,
+            exist=exist,
+        )
+
+    def load_generator(self, path: Path) -> Generator:
+        """A generator that `save_generator` wrote; see `tedi.checkpoints.delta`."""
+        return delta.load(path, self.generator, sha256=self.generator_sha256)
+
     @torch.inference_mode()
-    def pictures(self, ws: Tensor, *, preview: bool = False) -> list[Image.Image]:
-        """Pictures of codes ws (N, L, C); on a CPU one by one, so that bits do not depend on N."""
+    def pictures(
+        self, ws: Tensor, *, preview: bool = False, generator: Generator | None = None
+    ) -> list[Image.Image]:
+        """Pictures of codes ws (N, L, C); on a CPU one by one, so that bits do not depend on N.
+
+        Args:
+            ws: of the generator.
+            preview: draw 256 px quickly instead of full size.
+            generator: of an inversion that changed it, `Inversion.generator`; None: the toolkit's.
+        """
+        if generator is None or generator is self.generator:
+            draw = self._draw[preview]
+        else:
+            draw = generator.preview if preview else generator.synthesis
         parts = ws.split(1) if ws.device.type == "cpu" else [ws]
         half = self.dtype != torch.float32
         with torch.autocast(ws.device.type, self.dtype, enabled=half):
-            drawn = [self._draw[preview](part).float() for part in parts]
+            drawn = [draw(part).float() for part in parts]
         return images.to_pil(torch.cat(drawn))
 
     def record_of(
@@ -397,6 +467,8 @@ class Toolkit:
     @property
     def all_weights(self) -> dict[str, str]:
         """Name -> sha256 of all weights that a record may name."""
+        if self._text is None:
+            return self.weights
         return self.weights | self.contents.weights(["sketch"]) | self.contents.parser
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
@@ -428,6 +500,8 @@ def load(
     device: str = "auto",
     dtype: str = "float32",
     compiled: bool = False,
+    generator: str | PathLike[str] | None = None,
+    encoder: str | PathLike[str] | None = None,
     text: str | PathLike[str] = TEXT,
     text_backbone: str | None = None,
     progress: zoo.Progress | None = None,
@@ -440,6 +514,10 @@ def load(
         device: "cpu", "cuda", "cuda:1", …, or "auto" for CUDA where there is one.
         dtype: "float32", or "bfloat16" for drawing in less time and precision.
         compiled: draw through `torch.compile`: slow to start, then faster.
+        generator: a file that holds one, of any format that `tedi weights inspect` knows; None for
+            tedi's own, or for the decoder in the file of `encoder`. Words, drawings and tedi's
+            encoder of photos work with it if its W is that of StyleGAN2-FFHQ.
+        encoder: a file that holds an encoder of photos; None for tedi's own.
         text: text encoder, by name or as a file that train/text.py has written.
         text_backbone: what it reads through, by name, hub id or folder; by default what it was
             trained on.
@@ -454,18 +532,26 @@ def load(
         raise UsageError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
     if where.type == "cpu":
         keep_freed_memory()
-    files = {name: zoo.pull(name, progress=progress) for name in (GENERATOR, PREVIEW)}
-    generator = native.load_generator([files[GENERATOR], files[PREVIEW]])
-    encoder = _load_text(text, text_backbone, files, progress)
+    foreign = None
+    files: dict[str, Path] = {}
+    if generator is None and encoder is None:
+        files = {name: zoo.pull(name, progress=progress) for name in (GENERATOR, PREVIEW)}
+        drawing = native.load_generator([files[GENERATOR], files[PREVIEW]]).to(where)
+    else:
+        foreign = open_foreign(generator, encoder).to(where)
+        drawing = foreign.generator
+    known = foreign is None or foreign.known is not None
+    reader = _load_text(text, text_backbone, files, progress).to(where) if known else None
     weights = {
         name: zoo.ZOO[name].sha256 if name in zoo.ZOO else zoo.sha256(file)
         for name, file in files.items()
     }
     return Toolkit(
-        generator.to(where),
-        encoder.to(where),
+        drawing,
+        reader,
         dtype=DTYPES[dtype],
-        weights=weights,
+        weights={**(foreign.weights if foreign else {}), **weights},
+        foreign=foreign,
         compiled=compiled,
         progress=progress,
     )

@@ -26,6 +26,7 @@ from tedi.encoders.structure import StructureEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.modalities import labels, sketch
+from tedi.pipeline.foreign import unknown_w
 from tedi.pipeline.photos import PARSER, Photos, fetched
 
 STRUCTURE = "structure-mobilestylegan-ffhq"
@@ -61,13 +62,24 @@ class Contents:
     """Makes contents and mixes them with codes of seeds; its encoder is loaded when needed.
 
     Args:
-        generator: that codes are of.
+        generator: that codes are of, as tedi's networks know it; None where they do not.
         photos: inverts photos.
     """
 
-    def __init__(self, generator: Generator, photos: Photos) -> None:
-        self.generator, self.photos = generator, photos
+    def __init__(self, generator: Generator | None, photos: Photos) -> None:
+        self._generator, self.photos = generator, photos
         self._encoder: StructureEncoder | None = None
+
+    @property
+    def generator(self) -> Generator:
+        """That codes are of.
+
+        Raises:
+            UsageError: its W is not one that is known.
+        """
+        if self._generator is None:
+            raise unknown_w("sketch, label, mix", self.photos.generator)
+        return self._generator
 
     @property
     def encoder(self) -> StructureEncoder:
@@ -140,7 +152,9 @@ class Contents:
     def _invert(self, source: Source) -> Tensor:
         if isinstance(source, Tensor):
             raise UsageError("photo: expected a file or a picture, got a tensor")
-        return self.photos.invert(self.photos.open(source)[0]).ws
+        ws = self.photos.invert(self.photos.open(source)[0]).ws
+        known = self.photos.foreign.known if self.photos.foreign else None
+        return known.seen(ws) if known else ws
 
     @torch.no_grad()
     def mixed(self, content: Content, style: Tensor, *, without: Iterable[str] = ()) -> Tensor:

@@ -7,7 +7,7 @@
 >>> model.photos.put_back(photo, older).save("older.png")
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike, fspath
@@ -23,11 +23,10 @@ from tedi import images, zoo
 from tedi.checkpoints import native
 from tedi.checkpoints.identity import Identity, load_identity
 from tedi.checkpoints.mtcnn import load_detector
-from tedi.descent import OnStep
+from tedi.descent import OnStep, Schedule
 from tedi.editing.regions import keep_detail
 from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.parser import FaceParser
-from tedi.encoders.visual import VisualEncoder
 from tedi.errors import UsageError
 from tedi.faces import MIN_SIZE, Alignment, Detector, Which, align, choose, paste_back, quad_of
 from tedi.interfaces import Generator
@@ -36,6 +35,7 @@ from tedi.inversion.diffusion import diffuse
 from tedi.inversion.optimize import InDomain, InversionOptions
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
+from tedi.pipeline.foreign import Foreign, Widened, unknown_w
 
 DETECTOR = "mtcnn"
 VISUAL = "visual-mobilestylegan-ffhq"
@@ -77,11 +77,18 @@ class Photos:
 
     Args:
         generator: that codes are of; the networks work where it lies.
+        foreign: where the generator and its encoder are from; None for tedi's own.
         progress: told of downloads, see `tedi.zoo.pull`.
     """
 
-    def __init__(self, generator: Generator, *, progress: zoo.Progress | None = None) -> None:
-        self.generator, self.progress = generator, progress
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        foreign: Foreign | None = None,
+        progress: zoo.Progress | None = None,
+    ) -> None:
+        self.generator, self.foreign, self.progress = generator, foreign, progress
         self.weights: dict[str, str] = {}
 
     def open(
@@ -132,10 +139,10 @@ class Photos:
         photo: Photo,
         *,
         method: str = "encoder",
-        options: InversionOptions | None = None,
+        options: Schedule | None = None,
         on_step: OnStep | None = None,
     ) -> Inversion:
-        """The code that draws a face again.
+        """The code that draws a face again, by the inversion's own generator.
 
         Args:
             photo: of `open`.
@@ -148,9 +155,9 @@ class Photos:
         """
         kind, needs_encoder = INVERTERS[method], True
         known: dict[str, Any] = {"maps": self.features.maps, "describe": self.identity}
-        if issubclass(kind, InDomain):
+        if hasattr(kind, "defaults"):
             known["options"] = chosen = options or kind.defaults
-            needs_encoder = kind.starts_at_encoder or chosen.domain > 0
+            needs_encoder = kind.starts_at_encoder or getattr(chosen, "domain", 0) > 0
         elif options is not None:
             raise UsageError(f"options: {method} has no steps to set; choose optimize")
         encoder = self.encoder if needs_encoder else None
@@ -255,11 +262,20 @@ class Photos:
         return load_detector(self.file(DETECTOR))
 
     @cached_property
-    def encoder(self) -> VisualEncoder:
-        """Aligned faces to codes."""
+    def encoder(self) -> Callable[[Tensor], Tensor]:
+        """Aligned faces (N, 3, 256, 256) to codes.
+
+        Raises:
+            UsageError: the generator is from a file, its W another, and no encoder was given.
+        """
+        if self.foreign and self.foreign.encoder:
+            return self.foreign.encoder
+        if self.foreign and not self.foreign.known:
+            raise unknown_w("photo", self.generator, "; pass --encoder FILE")
         encoder = native.load_visual_encoder(self.file(VISUAL)).to(self.generator.w_avg.device)
         encoder.describe = self.identity
-        return encoder.eval()
+        known = self.foreign.known if self.foreign else None
+        return Widened(encoder.eval(), known) if known else encoder.eval()
 
     @cached_property
     def identity(self) -> Identity:

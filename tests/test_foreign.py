@@ -1,0 +1,154 @@
+"""Generators and encoders from files of one's own, in every command that draws or inverts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tedi
+from tedi.checkpoints import bundle
+from tedi.cli import run as cli_run
+from tedi.encoders.psp import Encoder4Editing
+from tedi.generators.reslotted import Reslotted
+from tedi.generators.stylegan2 import StyleGAN2
+from tedi.images import read_provenance
+
+TINY = "32,32,32,16,16"  # channels from 4 to 64 px
+
+
+def tiny(channels=TINY, **settings):
+    torch.manual_seed(0)
+    return StyleGAN2(resolution=4 * 2 ** channels.count(","), channels=channels, **settings)
+
+
+def save(path, generator, **more):
+    parts = {"G_ema": generator, **more}
+    kinds = {"G_ema": ("generator", "stylegan2"), "encoder": ("encoder", "e4e")}
+    found = {
+        role: bundle.bundle_of(*kinds[role], net.state_dict(), str(path), config=net.config)
+        for role, net in parts.items()
+    }
+    bundle.save(path, found)
+    return path
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A generator with a W of its own, 64 px."""
+    return save(tmp_path_factory.mktemp("own") / "own.safetensors", tiny())
+
+
+@pytest.fixture(scope="module")
+def kin(tmp_path_factory, generator):
+    """A StyleGAN2 of 1024 px whose W is FFHQ's: it has the shipped generator's mapping."""
+    network = tiny(",".join(["8"] * 9), width=512)
+    state = network.state_dict()
+    for n, layer in enumerate(generator.mapping.layers):
+        state[f"mapping.fc{n}.weight"] = layer.weight * 512**0.5 / 0.01
+        state[f"mapping.fc{n}.bias"] = layer.bias / 0.01
+    state["mapping.w_avg"] = generator.w_avg
+    network.load_state_dict(state)
+    return save(tmp_path_factory.mktemp("kin") / "kin.safetensors", network)
+
+
+@pytest.fixture
+def tedi_(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        status = cli_run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+
+    return call
+
+
+def test_a_file_draws_seeds_and_says_so(tedi_, own):
+    status, out, err = tedi_("generate", "--generator", own, "--seed", "0-1")
+    assert (status, out) == (0, ["own-seed0.png", "own-seed1.png"]), err
+    first, second = (np.asarray(Image.open(name)) for name in out)
+    assert first.shape == (64, 64, 3)
+    assert (first != second).any()
+    record = read_provenance(out[0])
+    assert list(record["weights"]) == ["own.safetensors"]
+    again = ("run", "own-seed0.png", "--out", "again.png")
+    assert tedi_(*again, "--generator", own)[0] == 0
+    assert Path("again.png").read_bytes() == Path("own-seed0.png").read_bytes()
+    status, _, err = tedi_(*again, "--overwrite")
+    assert status == 1
+    assert "other weights (own.safetensors" in err
+
+
+def test_codes_of_its_own_are_made_mixed_and_drawn(tedi_, own):
+    more = ("--generator", own)
+    assert tedi_("mix", 3, 4, "--layers", "coarse", *more, "--out", "mix.png")[0] == 0
+    assert tedi_("morph", 3, 4, *more, "--out", "morph.png")[0] == 0
+    steps = ("--method", "image2stylegan", "--steps", 2, "--finish", 1, "--no-align")
+    assert tedi_("generate", *more, "--out", "face.png")[0] == 0
+    status, out, err = tedi_("invert", "face.png", *steps, *more, "--json")
+    assert status == 0, err
+    assert "own.safetensors" in json.loads(out[0])["weights"]
+    status, _, err = tedi_("edit", "face.safetensors", "older")
+    assert status == 2
+    assert "(16, 512)" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "a man"), "text: tedi's networks know the W of mobilestylegan-ffhq, this"),
+        (("generate", "--sketch", "face.png"), "sketch, label, mix: tedi's networks know the W"),
+        (("invert", "face.png", "--no-align"), "pass --encoder FILE"),
+        (("edit", "3", "older"), "text: tedi's networks know"),
+    ],
+)
+def test_what_another_w_cannot_do_is_said(tedi_, own, arguments, message):
+    lines = np.full((64, 64), 255, np.uint8)
+    lines[20:40, 30] = 0
+    Image.fromarray(lines).save("face.png")
+    status, out, err = tedi_(*arguments, "--generator", own)
+    assert (status, out) == (2, [])
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_encoder_brings_its_decoder(tedi_, tmp_path):
+    encoder = Encoder4Editing(slots=10, width=64)
+    small = tiny(width=64, z_width=64)
+    both = save(tmp_path / "e4e.safetensors", small, encoder=encoder)
+    Image.new("RGB", (256, 256), (200, 150, 120)).save("face.png")
+    status, out, err = tedi_("invert", "face.png", "--no-align", "--encoder", both)
+    assert (status, out) == (0, ["face.safetensors"]), err
+    model = tedi.load(encoder=both)
+    [photo] = model.photos.open("face.png", aligned=True)
+    ws = model.photos.invert(photo).ws
+    with torch.no_grad():
+        assert torch.allclose(ws, bundle.open_encoder(both)[0](photo.image), atol=1e-5)
+    alone = save(tmp_path / "alone.safetensors", tiny("16,16"))
+    status, _, err = tedi_("invert", "face.png", "--encoder", both, "--generator", alone)
+    assert status == 2
+    assert "gives 10 slots, the generator has 4" in err
+
+
+def test_a_generator_of_the_same_w_understands_words(kin, generator):
+    model, shipped = tedi.load(generator=kin), tedi.load()
+    faces = [m.generate("a smiling woman", seeds=[3], preview=True)[0] for m in (model, shipped)]
+    assert faces[0].ws.shape == (18, 512)
+    assert torch.allclose(faces[0].ws[:15], faces[1].ws[:15], atol=1e-3)
+    assert torch.allclose(faces[0].ws[15:], faces[1].ws[15:].expand(3, -1), atol=1e-3)
+    older = model.edit(faces[0].ws, "older", preview=True)[0].ws
+    assert torch.allclose(older[:15], shipped.edit(faces[1].ws, "older")[0].ws[:15], atol=1e-3)
+    assert (older - faces[0].ws).norm() > 1
+
+
+def test_slots_of_two_generators_meet_by_resolution(generator):
+    view = Reslotted(tiny(",".join(["8"] * 9)), generator)
+    ws = torch.randn(1, 16, 512)
+    assert torch.equal(view.seen(view.widen(ws)), ws)
+    assert view.widen(ws).shape == (1, 18, 512)
+    assert torch.equal(view.widen(ws)[:, 15:], ws[:, 15:].expand(1, 3, 512))
+    assert view.layers("coarse") == generator.layers("coarse")
+    assert torch.equal(view.preview(ws), view.generator.preview(view.widen(ws)))
