@@ -20,7 +20,7 @@ from tedi.registry import Table, resolve
 
 ROOT = Path(tedi.__file__).parent
 LEVELS = {
-    0: "errors registry interfaces config images outputs latents masks prompts grammar allocator "
+    0: "errors registry interfaces config images outputs latents masks prompts grammar allocator blank "
     "attributes recipe mixing",
     1: "zoo faces language",
     2: "modalities encoders generators losses",

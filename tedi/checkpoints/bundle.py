@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tedi.blank import Blank
 from tedi.checkpoints import formats
 from tedi.encoders import BASE_ENCODERS, ENCODERS, LATENT_DISCRIMINATORS
 from tedi.errors import TediError
@@ -135,7 +136,7 @@ def bundle_of(
     try:
         told = getattr(network, "read_config", _no_config)(state)
         full = told | _settings(network, told, config or {}, UNTOLD.get((kind, architecture), ()))
-        with torch.device("meta"):
+        with Blank():
             built = network(**full)
     except TediError as error:
         raise TediError(f"{whose}: {error}") from error

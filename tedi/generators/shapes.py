@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
+from tedi.blank import Blank
 from tedi.errors import TediError, UsageError
 
 Config = dict[str, int | float | bool | str]
@@ -92,7 +92,7 @@ def check_fit(state: Mapping[str, Tensor], kind: type[nn.Module], config: Config
     Raises:
         TediError: a tensor is missing, left over or of another shape.
     """
-    with torch.device("meta"):
+    with Blank():
         expected = {name: tuple(t.shape) for name, t in kind(**config).state_dict().items()}
     for name, shape in expected.items():
         if name not in state and name.endswith("w_avg"):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from tedi import zoo
+from tedi.blank import Blank
 from tedi.checkpoints import bundle, native
 from tedi.encoders.psp import PublishedEncoder
 from tedi.encoders.restyle import ReStyle
@@ -103,7 +104,7 @@ def _known(generator: Generator) -> Reslotted | None:
         return None
     if cosine_similarity(generator.w_avg, mean, dim=0) < SAME:
         return None
-    with torch.device("meta"):
+    with Blank():
         like = MobileStyleGAN()
     return Reslotted(generator, like)
 

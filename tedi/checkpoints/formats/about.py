@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from tedi.blank import Blank
 from tedi.checkpoints.bundle import TABLES, Bundle, Contents
 from tedi.checkpoints.formats.keymap import indices
 from tedi.checkpoints.raw import Raw
@@ -70,7 +71,7 @@ def _blank(bundle: Bundle) -> nn.Module | None:
     """The network without its numbers, where it can be built."""
     if bundle.kind not in TABLES:
         return None
-    with torch.device("meta"):
+    with Blank():
         network: nn.Module = TABLES[bundle.kind][bundle.architecture](**bundle.config)
     return network
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tedi.blank import Blank
 from tedi.checkpoints.bundle import MISSING, W_AVG, Bundle, Contents, bundle_of, complete
 from tedi.checkpoints.formats import nvidia, rosinality
 from tedi.checkpoints.formats.content import is_state, plain, told, unused
@@ -175,7 +176,7 @@ def _slots(
 
 def slots_of(generator: Bundle) -> int:
     """Style slots L of a generator."""
-    with torch.device("meta"):
+    with Blank():
         network = GENERATORS[generator.architecture](**generator.config)
     return int(network.slots)
 
