@@ -233,7 +233,10 @@ def write_atomically(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            temporary.touch(exist_ok=False)
+            usual = temporary.stat().st_mode
             writer(temporary)
+            temporary.chmod(usual)  # safetensors makes files that nobody else may read
             _publish(temporary, path, exist)
         finally:
             temporary.unlink(missing_ok=True)

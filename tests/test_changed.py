@@ -62,6 +62,9 @@ def test_an_edited_photo_keeps_its_generator_for_the_next_edit(tedi_, method):
     again = ("edit", "b.png", "older", "--anyway", "--crop")
     assert tedi_(*again, "--out", "c.png")[0] == 0
     assert images.read_provenance("c.png")["start"]["generator"] == told
+    status, err = tedi_("run", "b.png", "--photo", photo(), "--out", "e.png")
+    assert status == 2
+    assert "start: has a generator of its own; only tedi edit draws by it" in err
     Path("b-generator.safetensors").unlink()
     status, err = tedi_(*again, "--out", "d.png")
     assert status == 1

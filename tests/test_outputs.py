@@ -6,8 +6,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from tedi import outputs
 from tedi.errors import TediError, UsageError
@@ -304,3 +306,10 @@ def test_a_name_too_long_is_said(folder):
     with pytest.raises(TediError, match="the name is too long"):
         write("x" * 300 + ".txt")
     assert left(folder) == []
+
+
+def test_a_file_may_be_read_as_others_are(tmp_path):
+    plain, made = tmp_path / "plain", tmp_path / "made.safetensors"
+    plain.touch()
+    write_atomically(made, lambda path: save_file({"a": torch.zeros(1)}, path))
+    assert made.stat().st_mode == plain.stat().st_mode

@@ -523,6 +523,8 @@ def _check_start(start: Mapping[str, Any]) -> None:
 
     if "faces" in start:
         raise UsageError("start: several faces of one photo; tedi run makes pictures of one again")
+    if "generator" in start:
+        raise UsageError("start: has a generator of its own; only tedi edit draws by it")
     try:
         known = _start(start)
     except (KeyError, TypeError, ValueError) as error:
