@@ -235,6 +235,7 @@ def write_atomically(
         try:
             temporary.touch(exist_ok=False)
             usual = temporary.stat().st_mode
+            temporary.unlink()
             writer(temporary)
             temporary.chmod(usual)  # safetensors makes files that nobody else may read
             _publish(temporary, path, exist)

@@ -543,6 +543,7 @@ ELSEWHERE = (
     "tedi evaluate inversion ",
     "tedi evaluate sketch --photos",
     "tedi evaluate video ",
+    "tedi export ",
     "tedi generate --generator ",
     "tedi video ",
     "tedi weights convert ",
