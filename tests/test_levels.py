@@ -20,8 +20,8 @@ from tedi.registry import Table, resolve
 
 ROOT = Path(tedi.__file__).parent
 LEVELS = {
-    0: "errors registry interfaces config images outputs latents masks prompts grammar allocator blank "
-    "attributes recipe mixing",
+    0: "errors registry interfaces config images outputs latents masks prompts grammar allocator "
+    "attributes recipe mixing blank",
     1: "zoo faces language",
     2: "modalities encoders generators losses",
     3: "checkpoints",
