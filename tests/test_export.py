@@ -20,6 +20,7 @@ from tedi.errors import TediError, UsageError
 COMMAND = importlib.import_module("tedi.cli.export")
 Z, WIDTH = 112, 96  # a matrix of more than 8 KB: onnxscript widens smaller ones itself
 FACTS = {"name": "small", "part": "any", "licence": "MIT; die Größe zählt"}
+GRAPHS = [to for to in EXPORTERS if to != "torchscript"]  # of one traced program
 PACKAGES = {"onnx": ["onnx", "onnxscript", "onnxruntime"], "pt2": []}
 PACKAGES["openvino"] = [*PACKAGES["onnx"][:2], "openvino"]
 
@@ -160,7 +161,7 @@ def test_the_command_offers_what_the_tables_have():
 
 
 @pytest.mark.parametrize("part", ["synthesis", "preview"])
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_files_compute_what_pytorch_does_for_any_number_of_rows(small, exported, to, part):
     done = exported(to, part)
     assert done.difference < done.bound == 1e-3
@@ -172,7 +173,7 @@ def test_files_compute_what_pytorch_does_for_any_number_of_rows(small, exported,
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_half_rounds_weights_and_computes_in_full(small, exported, to):
     """A network of rounded weights, drawn in float32, is what comes out."""
     done = exported(to, "mapping", True)
@@ -186,7 +187,7 @@ def test_half_rounds_weights_and_computes_in_full(small, exported, to):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_psi_is_an_input(small, exported, to):
     path = exported(to, "mapping", True).files[0]
     zero, one = (outputs(to, path, inputs_of("mapping", 2, psi))["ws"] for psi in (0.0, 1.0))
@@ -215,7 +216,7 @@ def test_the_generator_stays_as_it_is(small):
 # --- what files hold -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_files_say_what_they_are(exported, to):
     done = exported(to)
     assert done.bytes == sum(file.stat().st_size for file in done.files)
@@ -242,7 +243,7 @@ def test_shapes_are_told_by_an_onnx_file(exported, part, shapes):
     ]
 
 
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_files_hold_nothing_of_this_machine_and_no_spare_weights(small, exported, to):
     files = exported(to).files
     content = b"".join(file.read_bytes() for file in files)
@@ -254,7 +255,7 @@ def test_files_hold_nothing_of_this_machine_and_no_spare_weights(small, exported
     assert len(content) < 4 * len(small.spare)
 
 
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", GRAPHS)
 def test_half_weights_are_stored_in_two_bytes_a_number(exported, to):
     files = exported(to, "mapping", True).files
     if to == "onnx":
@@ -365,7 +366,6 @@ def test_files_that_are_there_are_replaced_on_request(small, to):
     ("options", "told"),
     [
         ({"to": "onx"}, "unknown export target 'onx'; did you mean 'onnx'"),
-        ({"to": "torchscript"}, "unknown export target 'torchscript'; choose from onnx"),
         ({"part": "previw"}, "unknown part 'previw'; did you mean 'preview'"),
         ({"to": "openvino"}, r"--out: expected a \.xml file for openvino, got face\.onnx"),
     ],
@@ -485,3 +485,20 @@ def test_the_released_generator_is_the_same_elsewhere(generator, ws, to, part, h
     (got,) = outputs(to, path, inputs).values()
     assert got.shape == (1, *shape)
     torch.testing.assert_close(got, expected, atol=bound, rtol=0)
+
+
+def test_torchscript_keeps_no_half(tedi_):
+    status, out, err = tedi_("--to", "torchscript", "--half")
+    assert (status, out) == (2, [])
+    assert "--half: TorchScript would widen the weights again" in err
+
+
+def test_torchscript_draws_any_number_of_rows(generator, tmp_path):
+    path = tmp_path / "face.torchscript"
+    made = export(generator, path, to="torchscript", part="preview", facts={})
+    script = torch.jit.load(str(path))
+    for rows in (1, 3):
+        (ws,) = PARTS["preview"](generator).example(rows, seed=1)
+        with torch.no_grad():
+            assert torch.allclose(script(ws), generator.preview(ws), atol=1e-4)
+    assert made.difference is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.options import Bars
+from tedi.errors import UsageError
 from tedi.outputs import Exist
 from tedi.recipe import PREVIEW_HEAD
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tedi.interfaces import Generator
 
 GENERATOR = "mobilestylegan-ffhq"
-TARGETS = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
+TARGETS = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2", "torchscript": ".torchscript"}
 """The names of `tedi.checkpoints.exporters.EXPORTERS`, which needs torch, and their suffixes."""
 PARTS = ("synthesis", "preview", "mapping")
 
@@ -57,11 +58,13 @@ def export(
 
     Codes in, pictures out, any number at a time: `mapping` makes codes of noise, `synthesis` and
     `preview` draw them. The file holds the weights, their hashes and their licences, which go
-    with it. pt2 is what PyTorch has in place of TorchScript. The path goes to stdout, progress
-    and the difference to stderr.
+    with it. pt2 is what PyTorch has in place of torchscript by now. The path goes to stdout,
+    progress and the difference to stderr.
     """  # noqa: D301
     from tedi.checkpoints import exporters
 
+    if half and to == "torchscript":
+        raise UsageError("--half: TorchScript would widen the weights again; pass --to pt2 or onnx")
     path = _path(out, to, part, half)
     exist: Exist = "overwrite" if overwrite else "error"
     exporters.check(path, to=to, part=part, exist=exist)

@@ -162,7 +162,7 @@ class Synthesis(nn.Module):
 
     def features(self, styles: dict[str, Tensor], stop: int) -> Tensor:
         """Activations after block `stop` - 1 (0: after the stem)."""
-        x = self.const.expand(len(styles["stem"]), -1, -1, -1)
+        x = self.const.expand(styles["stem"].shape[0], -1, -1, -1)
         x = self.stem(x.contiguous(memory_format=torch.channels_last), styles["stem"])
         return self.advance(x, styles, 0, stop)
 

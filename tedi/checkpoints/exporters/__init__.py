@@ -29,6 +29,7 @@ EXPORTERS = Table(
         "onnx": "tedi.checkpoints.exporters.targets:Onnx",
         "openvino": "tedi.checkpoints.exporters.targets:OpenVino",
         "pt2": "tedi.checkpoints.exporters.targets:Pt2",
+        "torchscript": "tedi.checkpoints.exporters.targets:TorchScript",
     },
 )
 BOUND, HALF_BOUND = 1e-3, 5e-2

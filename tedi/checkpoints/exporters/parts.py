@@ -131,12 +131,14 @@ class Traced:
     """The graph of a part.
 
     Attributes:
+        part: that was traced.
         program: with the weights that it uses, and no others.
         shapes: names of the inputs, then of the output -> dimensions; "N" is any number.
         gives: name of the output.
         facts: what the file says of itself.
     """
 
+    part: Part
     program: ExportedProgram
     shapes: dict[str, tuple[int | str, ...]]
     gives: str
@@ -175,7 +177,7 @@ def trace(part: Part, facts: Mapping[str, str]) -> Traced:
     shapes[part.gives] = tuple(output.args[0][0].meta["val"].shape)
     for name in (part.takes[0], part.gives):
         shapes[name] = ("N", *shapes[name][1:])
-    return Traced(program, shapes, part.gives, {**facts, **part.describe(shapes[part.gives])})
+    return Traced(part, program, shapes, part.gives, {**facts, **part.describe(shapes[part.gives])})
 
 
 def _strip(program: ExportedProgram) -> None:

@@ -100,6 +100,29 @@ class Pt2:
         return lambda inputs: module(*inputs)
 
 
+class TorchScript:
+    """One `.torchscript` file for `torch.jit.load`, in C++ and on phones, too.
+
+    PyTorch has called it deprecated since 2.9; `Pt2` is what takes its place.
+    """
+
+    suffixes = (".torchscript",)
+    needs = ()
+    runtime = "torch"
+
+    def write(self, traced: Traced, path: Path) -> None:
+        facts = {"tedi.json": json.dumps(traced.facts, ensure_ascii=False)}
+        with torch.no_grad(), quiet():
+            script = torch.jit.trace(traced.part, traced.part.example(2, 0), check_trace=False)
+            script = torch.jit.freeze(script.eval(), optimize_numerics=False)
+            torch.jit.save(script, str(path), _extra_files=facts)
+
+    def open(self, path: Path) -> Run:
+        with quiet():
+            module = torch.jit.load(str(path))
+        return lambda inputs: module(*inputs)
+
+
 def onnx_bytes(traced: Traced) -> bytes:
     """The graph as an ONNX model that names its shapes, its facts, and nothing of this machine."""
     onnx = importlib.import_module("onnx")
