@@ -98,9 +98,9 @@ class Given:
             if not path.is_file():
                 raise TediError(f"{path}: no such file")
         if kept:
-            from tedi.pipeline.content import check_places
+            from tedi.modalities import labels
 
-            check_places(kept)
+            labels.check_names(kept.values())
         shares = mixing.chosen([*self.files, "text"], self.mix)
         if seeds > 1 and shares.get("photo") == dict.fromkeys(mixing.GROUPS, 1.0):
             raise UsageError(

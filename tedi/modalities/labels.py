@@ -7,7 +7,8 @@ right half of a picture that is not mirrored.
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +86,12 @@ def numbers(name: str) -> tuple[int, ...]:
     if name in CLASSES:
         return (CLASSES.index(name),)
     raise unknown("region", name, {*REGIONS, *CLASSES})
+
+
+def check_names(groups: Iterable[Iterable[str]]) -> None:
+    """Raises a UsageError if one of the names in groups is no region and no class."""
+    for name in chain.from_iterable(groups):
+        numbers(name)
 
 
 def check(labels: Tensor) -> Tensor:

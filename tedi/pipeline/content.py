@@ -6,8 +6,7 @@
 """
 
 import hashlib
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -114,7 +113,7 @@ class Contents:
         here = {name: value for name, value in given.items() if value is not None}
         shares = mixing.chosen([*here, *(["text"] if text else [])], mix)
         places = mixing.places(mix)
-        check_places(places)
+        labels.check_names(places.values())
         codes: dict[str, Tensor] = {}
         if (photo := here.get("photo")) is not None:
             codes["photo"] = (invert or self._invert)(photo)
@@ -202,14 +201,8 @@ class Contents:
         if missing := [name for name in codes if name.partition("+")[0] not in shares]:
             raise UsageError(f"mix: says nothing of {missing[0]}")
         places = mixing.places(told["mix"])
-        check_places(places)
+        labels.check_names(places.values())
         return Content(codes, shares, float(told["variety"]), told.get("content", {}), places)
-
-
-def check_places(places: Mapping[str, Sequence[str]]) -> None:
-    """Raises a UsageError if a part of the face is none that there is."""
-    for part in itertools.chain.from_iterable(places.values()):
-        labels.numbers(part)
 
 
 STEMS = {"sketch": "sketch", "label": "labels"}
