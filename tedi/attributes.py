@@ -61,6 +61,16 @@ def _group_max(values: Tensor) -> Tensor:
     return largest.scatter_reduce(-1, member, values.detach(), "amax")
 
 
+def likeliest(logits: Tensor) -> list[dict[str, Value]]:
+    """The likeliest value of each group, for each row of logits (N, V).
+
+    >>> likeliest(labels_of({"smile": "broad", "background": "plain"})[None])[0]["smile"]
+    'broad'
+    """
+    best = {group: logits[:, span].argmax(dim=1).tolist() for group, span in SPANS.items()}
+    return [{group: GROUPS[group][best[group][n]] for group in GROUPS} for n in range(len(logits))]
+
+
 def fit(log_p: Tensor, allowed: Tensor) -> Tensor:
     """How likely a text is of what is seen, by group: log Σ_v p(v) allowed(v).
 

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import save_file
 from tiny import TinyGenerator
 
-from tedi import zoo
+from tedi import attributes, zoo
 from tedi.checkpoints import directions as files
-from tedi.cli import COMMANDS, run
 from tedi.cli import directions as command
+from tedi.cli import directions_fit as fitting
+from tedi.cli import run
 from tedi.errors import TediError, UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.images import read_provenance
@@ -555,9 +556,10 @@ def test_the_shipped_smile_parts_unseen_faces(shipped, generator):
 def tedi_(tmp_path, monkeypatch, capsys):
     """Runs `tedi directions` on a tiny generator in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(COMMANDS, "directions", ("tedi.cli.directions:directions", "Directions."))
     tiny = Styled(width=512)
-    monkeypatch.setattr(command, "_load", lambda device, file=None: (tiny, {"tiny": "0" * 64}))
+    loaded = tiny, {"tiny": "0" * 64}
+    for module in (command, fitting):
+        monkeypatch.setattr(module, "load_generator", lambda device, file=None: loaded)
 
     def call(*arguments):
         capsys.readouterr()
@@ -710,3 +712,48 @@ def test_labels_that_cannot_be_used_are_refused(tedi_, text, words):
 def test_fit_says_where_labels_are_missing(tedi_):
     assert "faces.jsonl cannot be read" in tedi_("fit", "--out", "x.safetensors")[2]
     assert "expected a .safetensors file" in tedi_("fit", "--out", "x.pt")[2]
+
+
+def test_fit_draws_and_labels_faces_and_goes_on_where_it_stopped(tedi_, monkeypatch):
+    class Eye:
+        """Sees a smile where the picture is red; stops at the 20th face."""
+
+        seen = 0
+
+        def __call__(self, image):
+            Eye.seen += 1
+            if Eye.seen == 20:
+                raise KeyboardInterrupt
+            logits = torch.zeros(1, len(attributes.COLUMNS))
+            logits[0, attributes.COLUMNS.index(("smile", "broad"))] = image[0, 0].mean() - 0.1
+            logits[0, attributes.COLUMNS.index(("smile", "none"))] = 0.1 - image[0, 0].mean()
+            logits[0, attributes.COLUMNS.index(("smile", "slight"))] = -9
+            return logits
+
+    monkeypatch.setattr(fitting, "load_attributes", lambda judge, device: (Eye(), "0" * 64))
+    options = ("fit", "--draw", 64, "--seed", 5, "--attribute", "smile", "--out", "x.safetensors")
+    assert tedi_(*options)[0] == 130
+    status, out, error = tedi_(*options)
+    assert (status, out) == (0, ["x.safetensors"]), error
+    assert Eye.seen < 20 + 64
+    assert not list(Path().glob("*.judged.*"))
+    assert zoo.metadata(Path("x.safetensors"))["data"].startswith("64 previews from seed 5")
+    (smile,) = files.load(Path("x.safetensors")).values()
+    assert smile.figures["trained on"] == 56
+    assert smile.figures["auc"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--draw", 20, "--labels", "x.jsonl"), "--draw: is instead of --labels"),
+        (("--generator", "g.pkl", "--labels", "x.jsonl"), "--labels: are of tedi's own faces"),
+        (("--draw", 20, "--seed", 2**32 - 5), "--seed: 20 faces from"),
+        (("--draw", 3), "16<=x<="),
+    ],
+)
+def test_fit_says_what_cannot_be_drawn(tedi_, options, words):
+    status, out, error = tedi_("fit", *options, "--attribute", "smile", "--out", "x.safetensors")
+    assert (status, out) == (2, [])
+    assert words in error
+    assert error.count("\n") == 1

@@ -59,6 +59,9 @@ class Counting:
         self.dtype, self.device = self.model.dtype, self.model.device
         self.text = self
 
+    def seen(self, ws):
+        return self.model.seen(ws)
+
     def stream(self, jobs, *, method, **options):
         self.options.append({"method": method, **options})
         psi = options.pop("psi") * (0.1 if method == "collapsed" else 1)

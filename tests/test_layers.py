@@ -77,7 +77,7 @@ def fake(monkeypatch, tmp_path):
     """The command with tiny parts, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     hashes = {"judge sha256": "0" * 64}
-    monkeypatch.setattr(COMMAND, "_parts", lambda judge_, device: (Bare(), judge, hashes))
+    monkeypatch.setattr(COMMAND, "_parts", lambda how: (Bare(), judge, hashes))
     return tmp_path
 
 
@@ -314,7 +314,7 @@ def test_full_pictures_are_judged_at_256(tedi_, fake):
     )
     assert status == 0, err
     assert out[:-1] == shown[:-1]
-    assert "1024 px averaged" in out[-1]
+    assert "full size averaged" in out[-1]
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.options import Bars, Seeds, device_option, generator_option
+from tedi.cli.networks import load_generator
+from tedi.cli.options import Seeds, TableGroup, device_option, generator_option
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ SHIPPED = "directions-ffhq"
 MAX_STEPS, MAX_STRENGTH = 100, 100.0
 
 
-@click.group()
+COMMANDS = {
+    "list": ("tedi.cli.directions:list_", "Those that are shipped, or in files."),
+    "fit": ("tedi.cli.directions_fit:fit", "Fit directions to labelled faces."),
+    "show": ("tedi.cli.directions:show", "A strip of pictures along a direction."),
+}
+"""Name -> the command, and its line in the list."""
+
+
+@click.group(cls=TableGroup, table=COMMANDS, kind="command of directions")
 def directions() -> None:
     """Directions that change one thing about a face: list, show, fit.
 
@@ -67,7 +76,7 @@ class Range(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 # --- list ----------------------------------------------------------------------------------------
 
 
-@directions.command("list")
+@click.command("list")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each.")
 def list_(files: tuple[str, ...], as_json: bool) -> None:
@@ -96,131 +105,10 @@ def _told(direction: "Direction") -> dict[str, Any]:
     }
 
 
-# --- fit -----------------------------------------------------------------------------------------
-
-
-@directions.command()
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    default=Path("data/tedifaces/faces.jsonl"),
-    show_default=True,
-    help="Labels of faces in the layout of tedifaces, one a line.",
-)
-@click.option(
-    "--attribute",
-    "names",
-    multiple=True,
-    help="What to fit, such as smile or hair_color=red; may be repeated.  [default: all]",
-)
-@click.option("--given", multiple=True, help="A direction to leave alone; may be repeated.")
-@click.option(
-    "--space", type=click.Choice(["w", "s"]), default="w", show_default=True, help="W or S."
-)
-@click.option(
-    "--channels",
-    type=click.IntRange(1, 1000),
-    default=1,
-    show_default=True,
-    help="Channels a direction of S moves.",
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
-def fit(
-    labels: Path,
-    names: tuple[str, ...],
-    given: tuple[str, ...],
-    space: str,
-    channels: int,
-    out: Path,
-    overwrite: bool,
-) -> None:
-    """Fit directions to labelled faces; every eighth is held out for the figures."""
-    from tedi.semantics.contrasts import CONTRASTS, contrast
-
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out: expected a .safetensors file, got {out}")
-    if out.exists() and not overwrite:
-        raise TediError(f"{out}: already exists; pass --overwrite to replace it")
-    if space == "s" and given:
-        raise UsageError("--given: directions of S are single channels; leave it out")
-    chosen = list(dict.fromkeys(names or CONTRASTS))
-    for name in chosen:
-        contrast(name)
-    faces = _read_faces(labels)
-    found = _fit(faces, chosen, space=space, channels=channels)
-    if given:
-        found = _project(found, [_find(name, found) for name in given])
-    _write(out, found, labels, overwrite=overwrite)
-
-
-def _read_faces(path: Path) -> list[dict[str, Any]]:
-    from tedi.semantics.contrasts import check_faces
-
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        faces = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise TediError(f"--labels: {path} cannot be read as lines of JSON ({error})") from error
-    check_faces(faces, path)
-    return [face for face in faces if not face.get("broken")]
-
-
-def _fit(
-    faces: list[dict[str, Any]], names: Sequence[str], *, space: str, channels: int
-) -> "list[Direction]":
-    import torch
-
-    from tedi.semantics.contrasts import fit_contrast, sides
-    from tedi.semantics.directions import channel_direction
-    from tedi.training.dataset import COUNT, PSI, is_held_out, noise
-
-    indices = [face["index"] for face in faces]
-    if max(indices) >= COUNT:
-        raise UsageError(f"--labels: indices of tedifaces end at {COUNT - 1}, got {max(indices)}")
-    generator, _ = _load("cpu")
-    with torch.inference_mode():
-        w = generator.mapping(noise(indices))
-        w = generator.w_avg + PSI * (w - generator.w_avg)
-        if space == "w":
-            held_out = torch.tensor([is_held_out(index) for index in indices])
-            return [fit_contrast(w, faces, name, held_out=held_out) for name in names]
-        styles = generator.styles(w[:, None].expand(-1, generator.slots, -1))
-        made = []
-        for name in names:
-            wanted, used = sides(faces, name)
-            kept = {layer: style[used] for layer, style in styles.items()}
-            made.append(channel_direction(kept, wanted[used], name=name, count=channels))
-        return made
-
-
-def _project(found: "list[Direction]", given: "list[Direction]") -> "list[Direction]":
-    """Each direction without the given ones; those that are given themselves are left out."""
-    from tedi.semantics.directions import project_out
-
-    names = {direction.name for direction in given}
-    rest = [direction for direction in found if direction.name not in names]
-    if not rest:
-        raise UsageError("--given: nothing is left to fit; name an --attribute besides")
-    return [project_out(direction, given) for direction in rest]
-
-
-def _write(out: Path, found: "list[Direction]", labels: Path, *, overwrite: bool) -> None:
-    from tedi import __version__
-    from tedi.checkpoints import directions as files
-
-    metadata = {"recipe": "tedi directions fit", "data": labels.name, "version": __version__}
-    files.save(out, found, metadata, exist="overwrite" if overwrite else "error")
-    for direction in found:
-        told = ", ".join(f"{key} {value}" for key, value in direction.figures.items())
-        click.echo(f"{direction.name}: {told}", err=True)
-    click.echo(out)
-
-
 # --- show ----------------------------------------------------------------------------------------
 
 
-@directions.command()
+@click.command()
 @click.argument("name", metavar="NAME|FILE[:NAME]")
 @click.option("--seed", "seeds", type=Seeds(), default="0", show_default=True, help="7 or 0-3.")
 @click.option(
@@ -277,7 +165,9 @@ def show(
     others = [_find(other) for other in given]
     if direction.space == "s" and preview:
         raise UsageError("--preview: draws codes only, and this is a direction of S; leave it out")
-    drawing, weights = _load(device, generator)
+    drawing, weights = load_generator(device, generator)
+    if generator is not None:
+        check_w([name, *given], drawing)
     direction = _prepare(direction, others, drawing, layers)
     scale = _scale(direction, in_std)
     moves = [scale * strength for strength in strengths]
@@ -419,33 +309,19 @@ def _shipped() -> "dict[str, Direction]":
     return _load_file(zoo.path(SHIPPED))
 
 
+def check_w(names: Sequence[str], generator: "Generator") -> None:
+    """Raises a UsageError for shipped directions, if the generator's W is another than theirs."""
+    from tedi.pipeline.foreign import has_known_w, unknown_w
+
+    shipped = [name for name in names if _file_of(name)[0] is None]
+    if shipped and not has_known_w(generator):
+        way_out = "; fit its own by `tedi directions fit --generator FILE`"
+        raise unknown_w(shipped[0], generator, way_out)
+
+
 def _hashes(names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the files that directions came from, by name of the file."""
     from tedi import zoo
 
     files = [_file_of(name)[0] or zoo.path(SHIPPED) for name in names]
     return {file.stem: zoo.sha256(file) for file in files}
-
-
-def _load(device: str, file: Path | None = None) -> "tuple[Generator, dict[str, str]]":
-    """A generator and the hashes of its weights: tedi's, with bars for downloads, or a file's."""
-    from tedi import pipeline, zoo
-    from tedi.allocator import keep_freed_memory
-    from tedi.checkpoints import native
-
-    where = pipeline.choose_device(device)
-    if where.type == "cpu":
-        keep_freed_memory()
-    if file:
-        from tedi.pipeline.foreign import open_foreign
-
-        foreign = open_foreign(file, None).to(where)
-        return foreign.generator, dict(foreign.weights)
-    bars = Bars()
-    try:
-        names = (pipeline.GENERATOR, pipeline.PREVIEW)
-        files = {name: zoo.pull(name, progress=bars) for name in names}
-    finally:
-        bars.close()
-    generator = native.load_generator(list(files.values())).to(where)
-    return generator, {name: zoo.find(name).sha256 or zoo.sha256(f) for name, f in files.items()}

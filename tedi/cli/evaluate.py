@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.networks import load_attributes
 from tedi.cli.options import (
-    Bars,
     Seeds,
     TableGroup,
     batch_size_option,
     choice_seed_option,
     device_option,
     full_option,
+    generator_option,
+    models_of,
     split_option,
 )
 from tedi.errors import UsageError
@@ -102,6 +104,7 @@ def evaluate() -> None:
     "stopped run goes on.",
 )
 @batch_size_option
+@generator_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 @click.option("--dry-run", is_flag=True, help="Print the prompts; draw nothing.")
@@ -116,6 +119,7 @@ def text(
     preview: bool,
     out: Path,
     batch_size: int,
+    generator: Path | None,
     device: str,
     as_json: bool,
     dry_run: bool,
@@ -138,7 +142,7 @@ def text(
     if dry_run:
         return _show(captions, as_json)
     methods = list(dict.fromkeys(methods))
-    model, judge = _load(device)
+    model, judge = _load(device, **models_of(generator, None))
     drawing = {"psi": psi, "preview": preview, "batch_size": batch_size, "anyway": True}
     setting = {"psi": psi, "preview": preview, **_made_with(model, judge)}
     with _bar(len(captions) * len(chosen) * (1 + len(methods))) as bar:
@@ -188,27 +192,21 @@ def _show(captions: Sequence["Caption"], as_json: bool) -> None:
         click.echo(json.dumps({"prompt": caption.text, "says": says}) if as_json else caption.text)
 
 
-def _load(device: str) -> tuple["Toolkit", "Judge"]:
-    """The toolkit and the judge, with bars for downloads."""
+def _load(device: str, **models: Path) -> tuple["Toolkit", "Judge"]:
+    """The toolkit, on `models` of one's own, and the judge, with bars for downloads."""
     from tedi.cli.generate import _load as load
 
-    return load(device=device, dtype="float32", compiled=False), load_judge(device)
+    return load(**models, device=device, dtype="float32", compiled=False), load_judge(device)
 
 
 def load_judge(device: str) -> "Judge":
     """The attribute model that looks at pictures, and how well it does on held-out faces."""
-    from tedi import pipeline, zoo
-    from tedi.checkpoints import native
+    from tedi import zoo
     from tedi.metrics.text import Judge
 
-    bars = Bars()
-    try:
-        path = zoo.pull(JUDGE, progress=bars)
-    finally:
-        bars.close()
-    figures: dict[str, float] = json.loads(zoo.metadata(path).get("figures", "{}"))
-    network = native.load_attribute_model(path).to(pipeline.choose_device(device))
-    return Judge(network, f"{JUDGE} {zoo.sha256(path)[:8]}", _by_attribute(figures))
+    network, sha256 = load_attributes(JUDGE, device)
+    figures: dict[str, float] = json.loads(zoo.metadata(zoo.path(JUDGE)).get("figures", "{}"))
+    return Judge(network, f"{JUDGE} {sha256[:8]}", _by_attribute(figures))
 
 
 def _by_attribute(figures: Mapping[str, float]) -> dict[str, float]:
@@ -264,7 +262,8 @@ def _similarity(model: "Toolkit") -> "Similarity":
     @torch.inference_mode()
     def similarity(ws: "torch.Tensor", prompts: Sequence[str]) -> "torch.Tensor":
         reading = model.text.read(list(prompts))
-        parts = [model.text.similarity(part.to(model.device), reading) for part in ws.split(256)]
+        codes = [model.seen(part.to(model.device)) for part in ws.split(256)]
+        parts = [model.text.similarity(part, reading) for part in codes]
         return torch.cat(parts, dim=1).cpu()
 
     return similarity

@@ -19,7 +19,14 @@ from tedi import mixing
 from tedi.cli.evaluate import _bar, _check_seeds, _draw, _draw_free, _load, _made_with, _store
 from tedi.cli.evaluate_inversion import Rows, _sources
 from tedi.cli.evaluate_inversion import Source as PhotoSource
-from tedi.cli.options import Seeds, device_option, full_option, together
+from tedi.cli.options import (
+    Seeds,
+    device_option,
+    full_option,
+    generator_option,
+    models_of,
+    together,
+)
 from tedi.cli.sketch import PARSER, STYLES
 from tedi.errors import TediError, UsageError
 from tedi.mixing import VARIETY
@@ -129,6 +136,7 @@ _options = together(
         help="A picture to write of sources, drawings and what is drawn from these; with "
         "photos, it shows real faces.",
     ),
+    generator_option,
     device_option,
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table."),
     click.option("--dry-run", is_flag=True, help="Print the sources; draw nothing."),
@@ -207,6 +215,7 @@ def _evaluate(
     texts: str | None,
     out: Path,
     sheet: Path | None,
+    generator: Path | None,
     device: str,
     as_json: bool,
     dry_run: bool,
@@ -221,7 +230,7 @@ def _evaluate(
     faces = _faces(folder, rows, sources, count)
     if dry_run:
         return _show(faces, as_json)
-    run = Run.of(*_load(device), plan, faces, out / "judged")
+    run = Run.of(*_load(device, **models_of(generator, None)), plan, faces, out / "judged")
     found = run.work()
     report = _report(run, found, folder)
     _write(out, report, found)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.evaluate import _bar, _load, _made_with
-from tedi.cli.options import device_option, steps_option
+from tedi.cli.options import device_option, models_of, models_option, steps_option
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import picture_format, write_atomically
@@ -108,6 +108,7 @@ class Rows(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     type=click.Path(path_type=Path, dir_okay=False),
     help="A picture to write of photos beside what their codes draw; it shows real faces.",
 )
+@models_option
 @device_option
 @click.option(
     "--dtype",
@@ -132,6 +133,8 @@ def inversion(
     out: Path,
     resume: bool,
     sheet: Path | None,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     dtype: str,
     as_json: bool,
@@ -159,7 +162,9 @@ def inversion(
         picture_format(sheet)
     sources = _sources(folder, rows, count)
     lines = Lines(out / LINES, resume=resume)
-    bench = Bench.of(*_load(device), (text or EDIT, direction, strength), identity)
+    model, judge = _load(device, **models_of(generator, encoder))
+    _check_known(model, direction=direction, semantics=semantics)
+    bench = Bench.of(model, judge, (text or EDIT, direction, strength), identity)
     run = Run(bench, sources, options, aligned, out)
     failed = run.write(lines)
     found = run.read(lines)
@@ -169,6 +174,18 @@ def inversion(
     if sheet:
         run.sheet(sheet, found)
     _tell(report, out, sheet, as_json)
+
+
+def _check_known(model: "Toolkit", *, direction: str | None, semantics: bool) -> None:
+    """Raises a UsageError for what cannot be told of codes in a W that tedi does not know."""
+    from tedi.pipeline.foreign import unknown_w
+
+    if model.reads_codes:
+        return
+    if direction is None:
+        raise unknown_w("--edit", model.generator, "; pass --direction FILE")
+    if semantics:
+        raise unknown_w("--semantics", model.generator, "; leave it out")
 
 
 def _options(method: str, steps: int | None, dtype: str) -> Any:
@@ -328,10 +345,10 @@ class Bench:
         from tedi.metrics.inversion import Measure
 
         photos, generator = model.photos, model.generator
+        move, told = _edit(model, *edit)
         encoder, _ = photos.encoder, photos.features.maps
         describe, person = _identity(model, identity)
         perceptual, looked = _perceptual(judge)
-        move, told = _edit(model, *edit)
         measure = Measure(
             w_avg=generator.w_avg,
             draw=generator.preview,
@@ -372,13 +389,20 @@ class Bench:
             after = keep_detail(target, image.clamp(-1, 1), after.clamp(-1, 1))
             figures["edited_identity"] = self.measure.apart(after, target)
             shown = log_odds(self.judge.network(target))
-            read = log_odds(self.model.text.codes(ws))
         told = {name: float(f"{float(value[0]):.6g}") for name, value in figures.items()}
         return ws[0].cpu(), {
             "figures": told | spent,
             "shown": {name: round(float(value[0].sigmoid()), 6) for name, value in shown.items()},
-            "read": {name: round(float(value[0]), 6) for name, value in read.items()},
+            "read": {name: round(float(value[0]), 6) for name, value in self._read(ws).items()},
         }
+
+    def _read(self, ws: "Tensor") -> "dict[str, Tensor]":
+        """What codes (N, L, C) tell of attributes; nothing, where their W is not known."""
+        from tedi.metrics.boundaries import log_odds
+
+        if not self.model.reads_codes:
+            return {}
+        return log_odds(self.model.text.codes(self.model.seen(ws)))
 
 
 def _identity(model: "Toolkit", name: str | None) -> "tuple[Identity, str]":
@@ -425,9 +449,12 @@ def _edit(
         move = functools.partial(apply, model, step=step, anyway=False)
         move(model.generator.w_avg.expand(1, model.generator.slots, -1))
         return move, f"a text edit, {text!r} at strength {strength:g}"
-    from tedi.cli.directions import _find, _scale
+    from tedi.cli.directions import _find, _scale, check_w
+    from tedi.semantics.directions import for_generator
 
-    found = _find(direction)
+    if not model.reads_codes:
+        check_w([direction], model.generator)
+    found = for_generator(_find(direction), model.generator)
     scale = _scale(found, in_std=found.std is not None)
     found(model.generator.w_avg.expand(1, model.generator.slots, -1), 0.0)
     unit = "standard deviations" if found.std is not None else "in W"

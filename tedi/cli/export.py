@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.options import Bars
+from tedi.cli.networks import load_generator
+from tedi.cli.options import generator_option
 from tedi.errors import UsageError
 from tedi.outputs import Exist
-from tedi.recipe import PREVIEW_HEAD
 
 if TYPE_CHECKING:
     from tedi.checkpoints.exporters import Exported
-    from tedi.interfaces import Generator
 
-GENERATOR = "mobilestylegan-ffhq"
 TARGETS = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2", "torchscript": ".torchscript"}
 """The names of `tedi.checkpoints.exporters.EXPORTERS`, which needs torch, and their suffixes."""
 PARTS = ("synthesis", "preview", "mapping")
@@ -38,15 +36,22 @@ PARTS = ("synthesis", "preview", "mapping")
     help="Codes to 1024 px, codes to 256 px, or noise and psi to codes.",
 )
 @click.option("--half", is_flag=True, help="Weights in float16: half the size, less exact.")
+@generator_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="A file or a folder.  [default: mobilestylegan-PART.SUFFIX here]",
+    help="A file or a folder.  [default: GENERATOR-PART.SUFFIX here]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the path.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
 def export(
-    to: str, part: str, half: bool, out: Path | None, as_json: bool, overwrite: bool
+    to: str,
+    part: str,
+    half: bool,
+    generator: Path | None,
+    out: Path | None,
+    as_json: bool,
+    overwrite: bool,
 ) -> None:
     """The generator as a file for other programs, compared with PyTorch.
 
@@ -54,7 +59,7 @@ def export(
     tedi export --part preview
     tedi export --part mapping --half --out web/
     tedi export --to openvino --out face.xml
-    tedi export --to pt2
+    tedi export --to pt2 --generator ffhq.pkl
 
     Codes in, pictures out, any number at a time: `mapping` makes codes of noise, `synthesis` and
     `preview` draw them. The file holds the weights, their hashes and their licences, which go
@@ -65,13 +70,14 @@ def export(
 
     if half and to == "torchscript":
         raise UsageError("--half: TorchScript would widen the weights again; pass --to pt2 or onnx")
-    path = _path(out, to, part, half)
+    stem = generator.stem if generator else "mobilestylegan"
+    path = _path(out, f"{stem}-{part}{'-half' * half}{TARGETS[to]}")
     exist: Exist = "overwrite" if overwrite else "error"
     exporters.check(path, to=to, part=part, exist=exist)
-    generator = _generator()
-    facts = exporters.facts_of(generator, part, [GENERATOR, PREVIEW_HEAD], half=half)
+    drawing, weights = load_generator("cpu", generator)
+    facts = exporters.facts_of(drawing, part, weights, half=half)
     done = exporters.export(
-        generator,
+        drawing,
         path,
         to=to,
         part=part,
@@ -84,25 +90,11 @@ def export(
     click.echo(json.dumps(_told(done, to)) if as_json else str(path))
 
 
-def _path(out: Path | None, to: str, part: str, half: bool) -> Path:
+def _path(out: Path | None, name: str) -> Path:
     """The file: as given, or of the usual name in the folder given."""
-    name = f"mobilestylegan-{part}{'-half' * half}{TARGETS[to]}"
     if out is None or out.suffix:
         return out if out and not os.path.isdir(out) else (out or Path()) / name
     return out / name
-
-
-def _generator() -> "Generator":
-    """The default generator with its preview head."""
-    from tedi import zoo
-    from tedi.checkpoints import native
-
-    bars = Bars()
-    try:
-        files = [zoo.pull(name, progress=bars) for name in (GENERATOR, PREVIEW_HEAD)]
-    finally:
-        bars.close()
-    return native.load_generator(files)
 
 
 def _note(done: "Exported") -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tedi.cli.options import MAX_SEED, Bars, device_option
+from tedi.cli.networks import load_attributes, load_generator
+from tedi.cli.options import MAX_SEED, device_option, generator_option
 from tedi.errors import TediError, UsageError
 from tedi.outputs import picture_format, write_atomically
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from tedi.interfaces import Generator
 
 JUDGE = "attributes-lite0"
-MEASURING = ("count", "seed", "psi", "full", "judge", "batch_size", "device", "out", "overwrite")
+MEASURING = (
+    *("count", "seed", "psi", "full", "judge", "batch_size"),
+    *("generator", "device", "out", "overwrite"),
+)
 
 
 @click.command()
@@ -51,6 +55,7 @@ MEASURING = ("count", "seed", "psi", "full", "judge", "batch_size", "device", "o
 @click.option("--full", is_flag=True, help="Judge 1024 px averaged down to 256 px, no previews.")
 @click.option("--judge", default=JUDGE, show_default=True, help="Attribute model: name or file.")
 @click.option("--batch-size", type=click.IntRange(1, 1024), default=1, show_default=True)
+@generator_option
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), help="A .safetensors file of the table.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are already there.")
@@ -76,6 +81,7 @@ def layers(
     tedi layers --attribute smile --attribute "background blue"
     tedi layers --plot layers.png
     tedi layers --measure --count 40 --out mine.safetensors
+    tedi layers --measure --generator ffhq.pkl --out ffhq-layers.safetensors
     """  # noqa: D301
     if plot is not None:
         picture_format(plot)
@@ -181,6 +187,7 @@ class Measuring:
         full: judge 1024 px averaged down to 256 px, not previews.
         judge: name or file of an attribute model.
         batch_size: pictures drawn at a time.
+        generator: a file that holds one; None for tedi's.
         device: where.
     """
 
@@ -190,12 +197,13 @@ class Measuring:
     full: bool = False
     judge: str = JUDGE
     batch_size: int = 1
+    generator: Path | None = None
     device: str = "auto"
 
     @property
     def pictures(self) -> str:
         """What is judged, in words."""
-        return "1024 px averaged to 256" if self.full else "preview 256 px"
+        return "full size averaged to 256 px" if self.full else "preview 256 px"
 
 
 def measured(
@@ -219,7 +227,7 @@ def measured(
     last = how.seed + 2 * how.count - 1
     if last > MAX_SEED:
         raise UsageError(f"--seed: {2 * how.count} faces from {how.seed} on go past {MAX_SEED}")
-    generator, model, hashes = _parts(how.judge, how.device)
+    generator, model, hashes = _parts(how)
     about = {"seed": how.seed, "psi": how.psi, "pictures": how.pictures, **hashes}
     partial = kept or out.with_name(f"{out.stem}.judged.safetensors")
     log_p = _with_bar(functools.partial(_judged, generator, model, how), how.count, partial, about)
@@ -272,24 +280,9 @@ def _judged(
     return judge_swaps(pair, draw, model, batch_size=how.batch_size).cpu()
 
 
-def _parts(judge: str, device: str) -> "tuple[Generator, AttributeModel, dict[str, str]]":
+def _parts(how: Measuring) -> "tuple[Generator, AttributeModel, dict[str, str]]":
     """Generator, judge, and the hashes of their files."""
-    from tedi import pipeline, zoo
-    from tedi.allocator import keep_freed_memory
-    from tedi.checkpoints import native
-
-    where = pipeline.choose_device(device)
-    if where.type == "cpu":
-        keep_freed_memory()
-    bars = Bars()
-    try:
-        names = (pipeline.GENERATOR, pipeline.PREVIEW)
-        files = [zoo.pull(name, progress=bars) for name in names]
-        named = Path(judge).suffix == ".safetensors"
-        eye = Path(judge) if named else zoo.pull(judge, progress=bars)
-    finally:
-        bars.close()
-    generator = native.load_generator(files).to(where)
-    model = native.load_attribute_model(eye).to(where)
-    hashes = {"generator sha256": zoo.sha256(files[0]), "judge sha256": zoo.sha256(eye)}
+    generator, weights = load_generator(how.device, how.generator)
+    model, sha256 = load_attributes(how.judge, how.device)
+    hashes = {"generator sha256": next(iter(weights.values())), "judge sha256": sha256}
     return generator, model, hashes

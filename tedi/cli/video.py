@@ -14,7 +14,7 @@ import click
 from tedi.cli.faces import MAX_STRENGTH, Step, apply
 from tedi.cli.generate import _exists, _load
 from tedi.cli.hearing import Listener, explain
-from tedi.cli.options import Which, device_option
+from tedi.cli.options import Which, device_option, models_of, models_option
 from tedi.cli.photos import detail_option
 from tedi.editing import EDITS
 from tedi.errors import UsageError
@@ -118,6 +118,7 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
 @click.option("--anyway", is_flag=True, help="Go on though nothing of a TEXT is understood.")
+@models_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line, not the path.")
 @click.option("--dry-run", is_flag=True, help="Print how each TEXT is read; make nothing.")
@@ -139,6 +140,8 @@ def video(
     resume: bool,
     overwrite: bool,
     anyway: bool,
+    generator: Path | None,
+    encoder: Path | None,
     device: str,
     as_json: bool,
     dry_run: bool,
@@ -170,7 +173,8 @@ def video(
     check_out(path, source, audio=audio)
     if os.path.lexists(path) and not (overwrite or dry_run):
         raise _exists(path)
-    model = _load(device=device, dtype="float32", compiled=False)
+    models = models_of(generator, encoder)
+    model = _load(**models, device=device, dtype="float32", compiled=False)
     if dry_run:
         return explain(model.text, asked, as_json=as_json)
     listen = Listener(model.text, anyway=anyway)

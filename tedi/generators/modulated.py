@@ -172,7 +172,7 @@ class Block(nn.Module):
     def first(self, x: Tensor | None, styles: Mapping[str, Tensor]) -> Tensor:
         """Activations after conv0; those that the picture begins with at 4 px."""
         if x is None:
-            x = self.const.expand(len(styles["conv1"]), -1, -1, -1)
+            x = self.const.expand(styles["conv1"].shape[0], -1, -1, -1)
             return fast_layout(x)
         return self.conv0(x, styles["conv0"])
 

@@ -204,7 +204,7 @@ class Synthesis(nn.Module):
         x = x.contiguous()  # a mean's rounding depends on the layout
         for i, (name, layer) in enumerate(self.layers().items()):
             if i > start:
-                x = layer(x, len(x))
+                x = layer(x, x.shape[0])
             if i >= start:
                 x = layer.styled(x, styles[name])
         image = self.get_submodule(f"output{len(self.sizes) - 1}")(x)

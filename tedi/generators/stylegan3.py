@@ -160,7 +160,7 @@ class StyleGAN3(nn.Module):
         For networks of unaligned faces ("Third Time's the Charm?", Alaluf et al. 2022).
         """
         self.synthesis.check(ws)
-        return torch.cat([self.w_avg.to(ws).expand(len(ws), 1, -1), ws[:, 1:]], dim=1)
+        return torch.cat([self.w_avg.to(ws).expand(ws.shape[0], 1, -1), ws[:, 1:]], dim=1)
 
     def layers(self, group: str | int) -> tuple[int, ...]:
         """Slots of "coarse" (0-4), "medium" (5-7), "fine" (8 up) or "all", or of a sampling rate.

@@ -188,7 +188,7 @@ def _strips(length: int, up: Tensor, reach: int, plan: Resampling) -> Iterator[_
 
 def _raise(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """`rows` @ x @ `columns`ᵀ for each channel of x (H, W, C)."""
-    x = torch.bmm(columns.expand(len(x), -1, -1), x)
+    x = torch.bmm(columns.expand(x.shape[0], -1, -1), x)
     return (rows @ x.flatten(1)).view(len(rows), len(columns), x.shape[2])
 
 
@@ -226,7 +226,7 @@ class _Tiled(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, up: Tensor, down: Tensor, plan: Resampling) -> Tensor:
         ctx.save_for_backward(x, up, down)
         ctx.plan = plan
-        out = x.new_empty(len(x), plan.size, plan.size, x.shape[1])
+        out = x.new_empty(x.shape[0], plan.size, plan.size, x.shape[1])
         fall = _Fall(down, plan.down)
         for source, target in zip(x.permute(0, 2, 3, 1), out, strict=True):
             for tile in _tiles(x, up, len(down), plan):

@@ -110,11 +110,20 @@ class Toolkit:
             raise unknown_w("text", self.generator, "; leave the words out")
         return self._text
 
+    @property
+    def reads_codes(self) -> bool:
+        """Whether tedi's networks know the generator's W."""
+        return self._text is not None
+
+    def seen(self, ws: Tensor) -> Tensor:
+        """Codes (N, L, C) of the generator as tedi's networks, such as `text.codes`, know them."""
+        return ws if self._known is None else self._known.seen(ws)
+
     def _through(self, move: Callable[[Tensor], Tensor], ws: Tensor) -> Tensor:
         """Codes (N, L, C) moved by what knows W by the slots of tedi's own generator."""
         if self._known is None:
             return move(ws)
-        seen = self._known.seen(ws)
+        seen = self.seen(ws)
         return ws + self._known.widen(move(seen) - seen)
 
     def content(

@@ -99,14 +99,19 @@ def _prepared(part: bundle.Bundle, generator: Generator, whose: str) -> nn.Modul
 
 def _known(generator: Generator) -> Reslotted | None:
     """The generator under known slots, if its mean of W is that of StyleGAN2-FFHQ."""
-    mean = native.read(zoo.path(REFERENCE))[0]["w_avg"].to(generator.w_avg)
-    if generator.w_avg.shape != mean.shape or generator.resolution != MobileStyleGAN.resolution:
-        return None
-    if cosine_similarity(generator.w_avg, mean, dim=0) < SAME:
+    if generator.resolution != MobileStyleGAN.resolution or not has_known_w(generator):
         return None
     with Blank():
         like = MobileStyleGAN()
     return Reslotted(generator, like)
+
+
+def has_known_w(generator: Generator) -> bool:
+    """Whether the generator's mean of W is that of StyleGAN2-FFHQ, which tedi's networks know."""
+    mean = native.read(zoo.path(REFERENCE))[0]["w_avg"].to(generator.w_avg)
+    if generator.w_avg.shape != mean.shape:
+        return False
+    return bool(cosine_similarity(generator.w_avg, mean, dim=0) >= SAME)
 
 
 def unknown_w(what: str, generator: Generator, way_out: str = "") -> UsageError:

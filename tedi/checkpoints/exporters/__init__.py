@@ -1,15 +1,15 @@
-"""Generators as files that other programs draw with: ONNX, OpenVINO and PyTorch's own format.
+"""Generators as files that other programs draw with: ONNX, OpenVINO and PyTorch's own formats.
 
-A part of a generator is traced once, by `torch.export`; each target writes that one graph, and
-what its runtime makes of the file is compared with PyTorch before the file gets its name.
-TorchScript is no target: PyTorch has deprecated it in favour of `torch.export`.
+A part of a generator is traced once, by `torch.export`; each target writes that one graph
+(TorchScript traces the part itself), and what its runtime makes of the file is compared with
+PyTorch before the file gets its name.
 """
 
 import copy
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,25 +151,25 @@ def check(
 
 
 def facts_of(
-    generator: Generator, part: str, weights: Sequence[str], *, half: bool
+    generator: Generator, part: str, weights: Mapping[str, str], *, half: bool
 ) -> dict[str, str]:
     """What an exported file says of itself: what it is, of which weights, under which terms.
 
     Args:
         generator: what is exported.
         part: name in `PARTS`.
-        weights: names of the weights that it was loaded from, on this disk.
+        weights: name -> sha256 of what it was loaded from; terms are told of names in the zoo.
         half: whether its weights are float16.
     """
-    entries = [zoo.find(name) for name in weights]
-    hashes = {e.name: e.sha256 or zoo.sha256(zoo.path(e.name)) for e in entries}
+    entries = [zoo.find(name) for name in weights if name in zoo.ZOO]
+    own = [f"{name}: that of the file, which tells none" for name in weights if name not in zoo.ZOO]
     return {
         "name": generator.name,
         "part": part,
         "version": f"tedi {__version__}",
         "numbers": "float16 weights, float32 arithmetic" if half else "float32",
-        "weights": json.dumps(hashes),
-        "licence": "; ".join(f"{e.name}: {e.licence}" for e in entries if e.licence),
+        "weights": json.dumps(dict(weights)),
+        "licence": "; ".join([f"{e.name}: {e.licence}" for e in entries if e.licence] + own),
         "origin": "; ".join(f"{e.name}: {e.origin}" for e in entries if e.origin),
         "note": "Pictures drawn with it are synthetic and show nobody; say so where you show them.",
     }

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,11 +117,22 @@ class TorchScript:
             script = torch.jit.trace(traced.part, traced.part.example(2, 0), check_trace=False)
             script = torch.jit.freeze(script.eval(), optimize_numerics=False)
             torch.jit.save(script, str(path), _extra_files=facts)
+        _without_sources(path)
 
     def open(self, path: Path) -> Run:
         with quiet():
             module = torch.jit.load(str(path))
         return lambda inputs: module(*inputs)
+
+
+def _without_sources(path: Path) -> None:
+    """Leave out what TorchScript keeps for tracebacks: lines and paths of our source files."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith(".debug_pkl")]
+        kept = {name: archive.read(name) for name in names}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def onnx_bytes(traced: Traced) -> bytes:

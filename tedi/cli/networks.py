@@ -1,0 +1,56 @@
+"""Networks that a command loads without the whole toolkit, with bars for downloads."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tedi.cli.options import Bars
+
+if TYPE_CHECKING:
+    from tedi.encoders.attributes import AttributeModel
+    from tedi.interfaces import Generator
+
+
+def load_generator(device: str, file: Path | None = None) -> "tuple[Generator, dict[str, str]]":
+    """A generator, frozen, and name -> sha256 of its weights.
+
+    Args:
+        device: as `tedi.pipeline.choose_device` takes it.
+        file: that holds one of one's own; None for tedi's, with its preview head.
+    """
+    from tedi import pipeline, zoo
+    from tedi.allocator import keep_freed_memory
+    from tedi.checkpoints import native
+
+    where = pipeline.choose_device(device)
+    if where.type == "cpu":
+        keep_freed_memory()
+    if file:
+        from tedi.pipeline.foreign import open_foreign
+
+        foreign = open_foreign(file, None).to(where)
+        return foreign.generator, dict(foreign.weights)
+    files = pulled(pipeline.GENERATOR, pipeline.PREVIEW)
+    generator = native.load_generator(list(files.values())).to(where)
+    return generator, {name: zoo.find(name).sha256 or zoo.sha256(f) for name, f in files.items()}
+
+
+def load_attributes(judge: str, device: str) -> "tuple[AttributeModel, str]":
+    """An attribute model, by name or as a .safetensors file, and its sha256."""
+    from tedi import pipeline, zoo
+    from tedi.checkpoints import native
+
+    named = Path(judge).suffix != ".safetensors"
+    path = pulled(judge)[judge] if named else Path(judge)
+    model = native.load_attribute_model(path).to(pipeline.choose_device(device))
+    return model, zoo.sha256(path)
+
+
+def pulled(*names: str) -> dict[str, Path]:
+    """Weights by name, fetched if need be."""
+    from tedi import zoo
+
+    bars = Bars()
+    try:
+        return {name: zoo.pull(name, progress=bars) for name in names}
+    finally:
+        bars.close()
