@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_hearing import Words
+from test_inversion import TinyEncoder, describe
+from test_invert import Features, detect, photo
 from tiny import code_reader, text_encoder, toolkit
 
 from tedi import control, images
@@ -27,6 +30,7 @@ from tedi.cli.faces import Step, edit_record
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
 from tedi.images import read_provenance
+from tedi.inversion import programs
 
 EDIT = importlib.import_module("tedi.cli.edit")
 GENERATE = importlib.import_module("tedi.cli.generate")
@@ -408,6 +412,15 @@ WRONG = {
     "no face found": (["photo.jpg", "older"], 1, "photo.jpg: no face found; pass --no-align"),
     "steps of none": (["photo.jpg", "older", "--no-align", "--steps", "5"], 2, "takes none"),
     "region": (["7", "older", "--region", "elbow"], 2, "elbow"),
+    "quality of a seed": (["7", "older", "--quality", "good"], 2, "--quality: is for photos, and"),
+    "budget of tedi's": (["a.png", "older", "--budget", "5s"], 2, "--budget: is for photos, and"),
+    "quality of a method": (
+        ["photo.jpg", "older", "--quality", "good", "--inversion", "pti"],
+        2,
+        "--quality: chooses the method and its steps; leave out --inversion",
+    ),
+    "budget of steps": (["photo.jpg", "older", "--budget", "5s", "--steps", "5"], 2, "--steps"),
+    "no time": (["photo.jpg", "older", "--budget", "soon"], 2, "expected a time such as 5s, 2m"),
     "region of a seed": (["7", "older", "--region", "hair"], 2, "--region: is for a face in a"),
     "detail of a code": (["c.npy", "older", "--detail", "0.5"], 2, "--detail: is for a face in a"),
     "crop of tedi's": (["a.png", "older", "--crop"], 2, "--crop: is for a face in a photo"),
@@ -587,3 +600,40 @@ def test_help_fits_a_terminal(tedi_):
     for parameter in command.params:
         for flag in parameter.opts if parameter.param_type_name == "option" else ():
             assert flag in "\n".join(out)
+
+
+# --- photos whose inversion is chosen ------------------------------------------------------------
+
+
+@pytest.fixture
+def tunes(model, monkeypatch):
+    """The best program is pivotal tuning; photos are read by tiny parts."""
+    parts = {"encoder": TinyEncoder(), "identity": describe, "features": Features}
+    vars(model.photos).update(parts | {"detector": detect})
+    rungs = (programs.ENCODER, programs.TUNING)
+    program = replace(programs.PROGRAMS["best"], rungs=rungs, perceptual=0.0)
+    monkeypatch.setitem(programs.PROGRAMS, "best", program)
+    monkeypatch.setattr("tedi.cli.redo._load", lambda **_: model)
+
+
+def test_a_plan_may_tune_a_generator_to_one_face(tedi_, tunes):
+    asked = ("edit", photo(), "older", "--crop", "--quality", "best", "--json")
+    status, [line], err = tedi_(*asked, "--out", "b.png")
+    told = json.loads(line)
+    assert status == 0, err
+    assert [rung["method"] for rung in told["plan"]["rungs"]] == ["encoder", "pti"]
+    start = read_provenance("b.png")["start"]
+    assert (start["inversion"], start["generator"]["file"]) == ("pti", "b-generator.safetensors")
+    assert Path("b-generator.safetensors").is_file()
+
+
+def test_a_plan_tunes_none_where_it_could_not_be_drawn_again(tedi_, tunes):
+    asked = ("edit", photo("two.png", faces=2), "older", "--quality", "best")
+    status, _, err = tedi_(*asked, "--out", "b.png", "--recipe", "b.yaml")
+    assert (status, "a generator of the face's own is not wanted" in err) == (0, True)
+    assert read_provenance("b.png")["start"]["inversion"] == "encoder"
+    assert tedi_("run", "b.yaml", "--photo", "two.png", "--out", "again.png")[0] == 0
+    assert pixels("b.png") == pixels("again.png")
+    status, _, err = tedi_(*asked, "--face", "all", "--out", "c.png")
+    assert (status, err.count("not wanted")) == (0, 2)
+    assert not list(Path().glob("*-generator.safetensors"))

@@ -18,6 +18,7 @@ from tiny import toolkit
 from tedi import images, zoo
 from tedi.checkpoints import codes
 from tedi.cli import run
+from tedi.cli.budget import Budget
 from tedi.cli.invert import PICTURES
 from tedi.cli.invert import invert as command
 from tedi.faces import Alignment, Detected
@@ -369,3 +370,90 @@ def test_a_generator_of_ones_own_lies_beside_the_code_and_draws_it(tedi_, model,
     Path("a-generator.safetensors").unlink()
     tedi_("invert", photo(), "--method", method, *steps)
     assert Path("a-generator.safetensors").is_file()
+
+
+# --- by quality and time -------------------------------------------------------------------------
+
+
+def test_a_plan_says_what_it_chose_and_why(tedi_, model):
+    status, [path], err = tedi_("invert", photo(), "--quality", "good")
+    record = codes.load_record(Path(path))
+    plan = record["plan"]
+    assert (status, record["quality"], record["budget"]) == (0, "good", None)
+    assert err.splitlines()[-1].endswith(plan["why"])
+    assert f"{record['inversion']} is chosen" in plan["why"]
+    assert [one["method"] for one in plan["rungs"]] == [
+        line.split(":")[0] for line in err.splitlines()
+    ]
+    chosen = [one for one in plan["rungs"] if one["method"] == record["inversion"]]
+    told = record["figures"] | {"identity": record["figures"]["identity_distance"]}
+    for name in ("identity", "perceptual"):
+        assert told[name] in [pytest.approx(one["figures"][name], rel=1e-4) for one in chosen]
+    alone = model.photos.invert(model.photos.open("a.png")[0])
+    assert plan["rungs"][0]["figures"]["pixel"] == pytest.approx(
+        float(alone.extras["figures"]["pixel"][0]), rel=1e-4
+    )
+
+
+def test_a_budget_bounds_the_time_and_best_may_tune(tedi_, model):
+    status, [path], err = tedi_("invert", photo(), "--budget", "1.5min", "--show", "--json")
+    told = json.loads(path)
+    assert (status, told["budget"], told["quality"]) == (0, 90.0, None)
+    assert "s of 90 s left)" in err
+    record = codes.load_record(Path(told["path"]))
+    assert {name: told[name] for name in record} == record
+    assert images.read_provenance(told["show"])["shows"] == ["photo", record["inversion"]]
+    assert ("generator" in record) == Path("a-generator.safetensors").is_file()
+
+
+def test_faces_that_are_planned_are_taken_up_again(tedi_, model):
+    photo("two.png", faces=2)
+    asked = ("invert", "two.png", "--face", "all", "--quality", "fast")
+    status, out, err = tedi_(*asked)
+    assert (status, out) == (0, ["two-face1.safetensors", "two-face2.safetensors"])
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["two-face1", "encoder"],
+        ["two-face2", "encoder"],
+    ]
+    seen = model.photos.encoder.seen
+    assert tedi_(*asked) == (0, out, "")
+    assert model.photos.encoder.seen == seen
+    for other in (["--quality", "good"], ["--budget", "5s"], [], ["--method", "optimize"]):
+        status, _, err = tedi_("invert", "two.png", "--face", "all", *other)
+        assert (status, "exists and is another code" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ["--quality", "good", "--method", "encoder"],
+            "--quality: chooses the method and its steps; leave out --method",
+        ),
+        (
+            ["--budget", "5s", "--steps", 5],
+            "--budget: chooses the method and its steps; leave out --steps",
+        ),
+        (["--budget", "5s", "--finish", 5], "leave out --finish"),
+        (["--quality", "god"], "'god' is not one of"),
+        (["--budget", "soon"], "expected a time such as 5s, 2m or 1.5min, got 'soon'"),
+        (["--budget", "5x"], "expected a time such as 5s, 2m or 1.5min, got '5x'"),
+        (["--budget", "-5s"], "expected a time such as"),
+        (["--budget", "0s"], "expected more than 0s and at most 24h, got '0s'"),
+        (["--budget", "25h"], "expected more than 0s and at most 24h, got '25h'"),
+    ],
+    ids=str,
+)
+def test_a_plan_that_cannot_be_is_one_line(tedi_, model, options, says):
+    status, out, err = tedi_("invert", photo(), *options)
+    assert (status, out, model.loaded) == (2, [], [])
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 5), ("5s", 5), (" 2 M ", 120), ("1.5min", 90), (".5h", 1800), ("24h", 86400)],
+)
+def test_times(text, seconds):
+    assert Budget().convert(text, None, None) == seconds

@@ -200,6 +200,45 @@ def test_the_encoder_draws_the_face_again(model):
     assert apart.diagonal().mean() < 0.85 * apart.mean()
 
 
+def test_an_inversion_is_chosen_by_what_it_comes_to(tedi_, model, monkeypatch):
+    monkeypatch.setattr("tedi.cli.redo._load", lambda **_: model)
+    status, out, err = tedi_(
+        *("edit", "scene.png", "with glasses", "--face", "all", "--quality", "fast"),
+        *("--preview", "--out", "both.png", "--json"),
+    )
+    assert status == 0, err
+    told = json.loads(out[0])
+    assert [plan["rungs"][0]["method"] for plan in told["plan"]] == ["encoder", "encoder"]
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["face 1", "encoder"],
+        ["face 2", "encoder"],
+    ]
+    asked = ("edit", "scene.png", "with glasses", "--preview")
+    # No descent fits into a hundredth of a second; the encoder always runs.
+    status, _, err = tedi_(
+        *asked, "--budget", ".01s", "--out", "a.png", "--save-code", "a.safetensors"
+    )
+    assert (status, "and time is up: encoder is chosen" in err) == (0, True)
+    assert codes.load_record(Path("a.safetensors"))["plan"]["budget"] == 0.01
+    tedi_(*asked, "--out", "b.png")
+    assert not changed("a.png", "b.png").any()
+    record = read_provenance("a.png")
+    assert record == read_provenance("b.png")
+    status, _, err = tedi_("run", "a.png", "--photo", "scene.png", "--out", "again.png")
+    assert status == 0, err
+    assert not changed("a.png", "again.png").any()
+
+
+def test_a_plan_in_python(model, scene):
+    [photo] = model.photos.open(scene)
+    lines = []
+    found = model.photos.plan(photo, quality="good", on_step=lambda *_: True, tell=lines.append)
+    assert [line.split(": ")[0] for line in lines] == ["encoder", "optimize"]
+    assert found.extras["plan"]["why"].endswith("is chosen")
+    with pytest.raises(UsageError, match="unknown quality 'god'; did you mean 'good'"):
+        model.photos.plan(photo, quality="god")
+
+
 def test_photos_in_python(model, scene):
     photos = model.photos.open(scene, face="all")
     assert [photo.number for photo in photos] == [1, 2]

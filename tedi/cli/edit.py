@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tedi.cli.budget import check_plan, plan_options
 from tedi.cli.changed import write_changed
 from tedi.cli.directions import Range
 from tedi.cli.faces import (
@@ -136,6 +137,7 @@ def _numbers(value: str) -> list[float]:
 @align_option
 @inversion_option
 @steps_option
+@plan_options
 @click.option(
     "--region",
     metavar="NAMES",
@@ -176,6 +178,8 @@ def edit(
     align: bool,
     inversion: str,
     steps: int | None,
+    quality: str | None,
+    budget: float | None,
     region: str | None,
     detail: float,
     crop: bool,
@@ -202,6 +206,7 @@ def edit(
     \b
     tedi edit photo.jpg "she wears glasses and smiles" --out edited.jpg
     tedi edit group.jpg "older" --face all --region face,hair
+    tedi edit photo.jpg "blond hair" --quality good
     tedi edit photo.safetensors "older" --onto photo.jpg
     tedi edit 7 "older" "with glasses" --out older.png
     tedi edit older.png "less smile"
@@ -211,7 +216,20 @@ def edit(
     Paths go to stdout; progress, and words that change nothing, to stderr.
     """  # noqa: D301
     source = read_face(face, psi=psi, photo=photo)
-    settings = PhotoSettings(which, align, inversion, steps, regions_of(region), detail, crop, onto)
+    check_plan(quality, budget, "inversion", "steps")
+    settings = PhotoSettings(
+        which,
+        align,
+        inversion,
+        steps,
+        regions_of(region),
+        detail,
+        crop,
+        onto,
+        quality,
+        budget,
+        own=recipe is None,  # tedi run draws by no generator of a face's own
+    )
     _check_options(source, settings)
     asked = [clean(text) for text in texts]
     if not asked and not undo and not save_code:
@@ -237,9 +255,10 @@ def edit(
     listen = Listener(model.text, anyway=anyway)
     unheard = [phrase for text in asked for phrase in listen(text)]
     exist: Exist = "overwrite" if overwrite else "error"
-    record = plan.write(model, path, save_code, exist=exist)
+    told = plan.write(model, path, save_code, exist=exist)
+    record = {name: value for name, value in told.items() if name != "plan"}
     write_recipe(recipe, record, path, exist=exist)
-    tell(path, save_code, record, as_json=as_json, unheard=unheard)
+    tell(path, save_code, told, as_json=as_json, unheard=unheard)
 
 
 class Edited(NamedTuple):
@@ -250,11 +269,13 @@ class Edited(NamedTuple):
         codes: (1, L, C) each, of what FACE shows, before the new edits, and after each; without
             --undo the first two are one.
         own: what draws them.
+        plan: of an inversion that was chosen; see `tedi.inversion.plan`.
     """
 
     start: dict[str, Any]
     codes: "list[Tensor]"
     own: "Generator"
+    plan: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -304,7 +325,8 @@ class Plan:
         photos = open_photos(model, self.source, self.settings)
         check_codes(path, len(photos), f"{len(photos)} faces")
         asked: Sequence[Photo | None] = photos or [None]
-        faces = [self._codes(model, photo) for photo in asked]
+        settings = replace(self.settings, own=self.settings.own and len(asked) == 1)
+        faces = [self._codes(model, photo, settings) for photo in asked]
         if self._tunes(model, faces):
             self._write_generator(model, faces, path, exist=exist)
         start = faces[0].start if len(faces) == 1 else {"faces": [face.start for face in faces]}
@@ -317,9 +339,10 @@ class Plan:
         if save_code:
             if len(faces) > 1:
                 raise UsageError("--save-code: of one face; choose it with --face K")
-            codes.save(save_code, faces[0].codes[-1][0], json.dumps(record), exist=exist)
+            told = record | _plans_told(faces)
+            codes.save(save_code, faces[0].codes[-1][0], json.dumps(told), exist=exist)
         save(picture, path, record, exist=exist)
-        return record
+        return record | _plans_told(faces)
 
     def _columns_told(self) -> dict[str, Any]:
         """What a record says of a strip: labels, and the steps of each picture."""
@@ -343,7 +366,7 @@ class Plan:
             told["photo_weights"] = {PARSER: model.photos.weights[PARSER]}
         return told
 
-    def _codes(self, model: "Toolkit", photo: "Photo | None") -> "Edited":
+    def _codes(self, model: "Toolkit", photo: "Photo | None", settings: PhotoSettings) -> "Edited":
         """A face with all its codes."""
         import torch
 
@@ -356,9 +379,11 @@ class Plan:
             return known[steps]
 
         with torch.no_grad():
-            known[()], start, own = start_of(model, self.source, photo, self.settings)
+            known[()], start, own = start_of(model, self.source, photo, settings)
+            plan = start.pop("plan", None) if settings.planned else None
             columns = [self.kept, *((*self.kept, *steps) for _, steps in self.columns)]
-            return Edited(start, [after(steps) for steps in [self.source.steps, *columns]], own)
+            codes = [after(steps) for steps in [self.source.steps, *columns]]
+            return Edited(start, codes, own, plan)
 
     def _tunes(self, model: "Toolkit", faces: "list[Edited]") -> bool:
         """Whether an inversion, just now, made generators of the faces' own."""
@@ -406,6 +431,12 @@ class Plan:
             raise UsageError("--crop, --strip: show one face; choose it with --face K")
         before = draw(shown)
         return [put_together(model, photos, before, draw(column), settings) for column in wanted]
+
+
+def _plans_told(faces: "Sequence[Edited]") -> dict[str, Any]:
+    """What is told of inversions that were chosen, beside the record, which is made again."""
+    plans = [face.plan for face in faces if face.plan is not None]
+    return {"plan": plans[0] if len(plans) == 1 else plans} if plans else {}
 
 
 def _check_options(source: Source, settings: PhotoSettings) -> None:

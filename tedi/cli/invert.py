@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.budget import check_plan, plan_options, teller
 from tedi.cli.changed import beside, write_changed
 from tedi.cli.generate import _exists, _load
 from tedi.cli.options import (
@@ -39,6 +40,8 @@ CODE = ".safetensors"
 FIGURES = {"pixel": "mse", "perceptual": "perceptual", "identity": "identity_distance"}
 UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights", "generator")
 """What the record of a code may have otherwise and need not be made again; weights by hash."""
+CHOSEN = ("inversion", "settings", "plan")
+"""What a plan decides, for each photo anew."""
 
 
 @click.command()
@@ -62,6 +65,7 @@ UNLIKE = ("photo", "alignment", "figures", "steps", "version", "weights", "gener
     type=click.IntRange(0, 10_000),
     help="More steps of the optimisation, on full-size drawings.  [default: the method's]",
 )
+@plan_options
 @which_option
 @align_option
 @click.option(
@@ -81,6 +85,8 @@ def invert(
     method: str,
     steps: int | None,
     finish: int | None,
+    quality: str | None,
+    budget: float | None,
     which: str | int,
     align: bool,
     show: bool,
@@ -102,6 +108,7 @@ def invert(
     \b
     tedi invert photo.jpg
     tedi invert photo.jpg --method optimize --show
+    tedi invert photo.jpg --quality good --budget 20s
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
     tedi invert photo.jpg --encoder e4e_ffhq_encode.pt --show
@@ -109,6 +116,7 @@ def invert(
 
     Paths go to stdout; progress, and photos that fail, to stderr.
     """  # noqa: D301
+    check_plan(quality, budget, "method", "steps", "finish")
     files = _files(photos)
     exact = out is not None and bool(out.suffix) and not out.is_dir()
     settings = _settings(method, steps, finish, dtype)
@@ -124,6 +132,8 @@ def invert(
         preview=preview,
         overwrite=overwrite,
         as_json=as_json,
+        quality=quality,
+        budget=budget,
     )
     run.check()
     models = models_of(generator, encoder)
@@ -146,6 +156,8 @@ class Run:
         preview: at 256 px.
         overwrite: replace codes.
         as_json: tell records, not paths.
+        quality: what chooses the method, as `tedi.inversion.plan` has it; None and …
+        budget: … no seconds that it may take: `method` says which.
     """
 
     files: Sequence[Path]
@@ -159,6 +171,13 @@ class Run:
     preview: bool
     overwrite: bool
     as_json: bool
+    quality: str | None = None
+    budget: float | None = None
+
+    @property
+    def planned(self) -> bool:
+        """Whether the method is chosen by what it comes to and takes."""
+        return self.quality is not None or self.budget is not None
 
     def check(self) -> None:
         """Raises what is known to fail before anything is loaded."""
@@ -219,8 +238,9 @@ class Run:
         except TediError:
             raise _exists(path) from None
         here = self._record(model, zoo.sha256(file), photo.number if photo else self.which)
-        alike = {name: value for name, value in there.items() if name not in UNLIKE}
-        wanted = {name: value for name, value in here.items() if name not in UNLIKE}
+        unlike = UNLIKE + CHOSEN if self.planned else UNLIKE
+        alike = {name: value for name, value in there.items() if name not in unlike}
+        wanted = {name: value for name, value in here.items() if name not in unlike}
         if alike != json.loads(json.dumps(wanted)) or not _is_current(model, there.get("weights")):
             raise TediError(f"{path}: exists and is another code; pass --overwrite or --out")
         if self.show and not _shown(path).is_file():
@@ -233,6 +253,7 @@ class Run:
     def _record(self, model: "Toolkit", sha256: str, face: Any) -> dict[str, Any]:
         """What is known of a code before it is made."""
         made = model.record_of("", 0)
+        asked = {"quality": self.quality, "budget": self.budget} if self.planned else {}
         return {
             "command": "invert",
             "sha256": sha256,
@@ -240,6 +261,7 @@ class Run:
             "align": self.align,
             "inversion": self.method,
             "settings": asdict(self.settings) if self.settings else {},
+            **asked,
             "dtype": made["dtype"],
             "version": made["version"],
         }
@@ -247,13 +269,11 @@ class Run:
     def _write(self, model: "Toolkit", photo: "Photo", path: Path) -> None:
         from tedi.checkpoints import codes
 
-        with _steps_bar(self.settings, shown=len(self.files) == 1) as on_step:
-            inversion = model.photos.invert(
-                photo, method=self.method, options=self.settings, on_step=on_step
-            )
+        inversion, chosen = self._inverted(model, photo, path)
         face = photo.number if self.which == "all" else self.which
         record = {
             **self._record(model, photo.sha256, face),
+            **chosen,
             "photo": photo.name,
             "alignment": photo.alignment.to_dict() if photo.alignment else None,
             "figures": _figures(inversion),
@@ -272,6 +292,31 @@ class Run:
         codes.save(path, inversion.ws[0], json.dumps(record), exist="overwrite")
         self._tell(path, record)
 
+    def _inverted(
+        self, model: "Toolkit", photo: "Photo", path: Path
+    ) -> "tuple[Inversion, dict[str, Any]]":
+        """The inversion of a face, and what records tell of a plan for it."""
+        if not self.planned:
+            with _steps_bar(self.settings, shown=len(self.files) == 1) as on_step:
+                inversion = model.photos.invert(
+                    photo, method=self.method, options=self.settings, on_step=on_step
+                )
+            return inversion, {}
+        inversion = model.photos.plan(
+            photo,
+            quality=self.quality or "best",
+            budget=self.budget,
+            dtype=str(model.dtype).removeprefix("torch."),
+            tell=teller(f"{path.stem}: " if len(self.files) > 1 or self.which == "all" else ""),
+        )
+        found = inversion.extras
+        settings = asdict(found["options"]) if found["options"] else {}
+        return inversion, {
+            "inversion": found["method"],
+            "settings": settings,
+            "plan": found["plan"],
+        }
+
     def _show(
         self,
         model: "Toolkit",
@@ -285,7 +330,7 @@ class Run:
         own = inversion.generator
         drawn = model.pictures(inversion.ws, preview=self.preview, generator=own)[0]
         row = [photo.crop, drawn]
-        labels = ["photo", self.method]
+        labels = ["photo", record["inversion"]]
         sheet = contact_sheet([row], column_labels=labels, cell=256 if self.preview else 512)
         exist: Exist = "overwrite" if self.overwrite else "error"
         save(sheet, path, record | {"shows": labels}, exist=exist)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.budget import teller
 from tedi.cli.changed import read_changed, told_of_changed
 from tedi.cli.faces import Source, begin
 from tedi.errors import TediError, UsageError
@@ -45,6 +46,9 @@ class PhotoSettings:
         detail: share of the photo's own detail that is kept, 0 to 1.
         crop: give the aligned face, not the whole photo.
         onto: the photo that a code of `tedi invert` is of; None leaves the face by itself.
+        quality: what chooses the inversion, as `tedi.inversion.plan` has it; None and …
+        budget: … no seconds that it may take: `inversion` says which.
+        own: what is chosen may change the generator.
     """
 
     which: Any = "largest"
@@ -55,10 +59,22 @@ class PhotoSettings:
     detail: float = 1.0
     crop: bool = False
     onto: Path | None = None
+    quality: str | None = None
+    budget: float | None = None
+    own: bool = True
+
+    @property
+    def planned(self) -> bool:
+        """Whether the inversion is chosen by what it comes to and takes."""
+        return self.quality is not None or self.budget is not None
 
 
 def check_settings(source: Source, settings: PhotoSettings) -> None:
     """Raises a UsageError that names what is set for photos, where the face lies in none."""
+    name = source.file or source.name
+    if settings.planned and not source.photo:
+        option = "--quality" if settings.quality else "--budget"
+        raise UsageError(f"{option}: is for photos, and the code of {name} is known; leave it out")
     if source.photo or settings.onto or "photo" in source.start:
         return
     plain = PhotoSettings()
@@ -68,7 +84,6 @@ def check_settings(source: Source, settings: PhotoSettings) -> None:
         "--crop": settings.crop != plain.crop,
     }
     for option in (option for option, set_ in given.items() if set_):
-        name = source.file or source.name
         raise UsageError(f"{option}: is for a face in a photo, and {name} is none; leave it out")
 
 
@@ -139,17 +154,34 @@ def _placed(file: Path, place: Mapping[str, Any] | None) -> "Photo":
 def begin_photo(
     model: "Toolkit", photo: "Photo", settings: PhotoSettings, on_step: Any = None
 ) -> "tuple[Tensor, dict[str, Any], Generator]":
-    """Code (1, L, C) of a face in a photo, the start for records, and what draws it."""
+    """Code (1, L, C) of a face in a photo, the start for records, and what draws it.
+
+    The start of one that was planned also holds the "plan".
+    """
     from tedi.latents import pack
 
-    options = options_of(settings, str(model.dtype).removeprefix("torch."))
-    inversion = model.photos.invert(
-        photo, method=settings.inversion, options=options, on_step=on_step
-    )
+    dtype = str(model.dtype).removeprefix("torch.")
+    if settings.planned:
+        inversion = model.photos.plan(
+            photo,
+            quality=settings.quality or "best",
+            budget=settings.budget,
+            own=settings.own,
+            dtype=dtype,
+            tell=teller(f"face {photo.number}: " if settings.which == "all" else ""),
+            on_step=on_step,
+        )
+    else:
+        options = options_of(settings, dtype)
+        inversion = model.photos.invert(
+            photo, method=settings.inversion, options=options, on_step=on_step
+        )
     place = photo.alignment.to_dict() if photo.alignment else None
-    told = {"photo": photo.name, "sha256": photo.sha256, "inversion": settings.inversion}
+    method = inversion.extras.get("method", settings.inversion)
+    told = {"photo": photo.name, "sha256": photo.sha256, "inversion": method}
     start = {**told, "alignment": place, "ws": pack(inversion.ws[0])}
-    return inversion.ws, start, inversion.generator
+    plan = {"plan": inversion.extras["plan"]} if settings.planned else {}
+    return inversion.ws, start | plan, inversion.generator
 
 
 def start_of(

@@ -33,6 +33,7 @@ from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion, Inverter
 from tedi.inversion.diffusion import diffuse
 from tedi.inversion.optimize import InDomain, InversionOptions
+from tedi.inversion.plan import Planner
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
 from tedi.pipeline.foreign import Foreign, Widened, unknown_w
@@ -163,6 +164,48 @@ class Photos:
         encoder = self.encoder if needs_encoder else None
         inverter: Inverter = kind(self.generator, encoder, **known)
         return inverter(photo.image.to(self.generator.w_avg), on_step)
+
+    def plan(
+        self,
+        photo: Photo,
+        *,
+        quality: str = "best",
+        budget: float | None = None,
+        own: bool = True,
+        dtype: str = "float32",
+        tell: Callable[[str], None] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Inversion:
+        """The code that draws a face again, by the methods that time and quality ask for.
+
+        Args:
+            photo: of `open`.
+            quality: "fast", "good" or "best"; see `tedi.inversion.plan.Planner`.
+            budget: seconds that it may take once all networks are loaded; None: no limit.
+            own: a generator of the face's own may be made.
+            dtype: of the networks while a code is sought, "float32" or "bfloat16".
+            tell: told in a line what each method came to, and why the next one is tried.
+            on_step: told of every step; see `tedi.descent.descend`.
+
+        Returns:
+            What the chosen method gave; extras["plan"] tells what was tried.
+
+        Raises:
+            UsageError: an unknown quality, or a budget that is no time.
+        """
+        planner = Planner(
+            self.generator,
+            self.encoder,
+            maps=self.features.maps,
+            describe=self.identity,
+            quality=quality,
+            budget=budget,
+            own=own,
+            aligned=photo.alignment is not None,
+            dtype=dtype,
+            tell=tell,
+        )
+        return planner(photo.image.to(self.generator.w_avg), on_step)
 
     def diffuse(
         self,
