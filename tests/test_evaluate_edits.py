@@ -14,7 +14,9 @@ from torch import nn
 import tedi.cli
 from tedi import control, images
 from tedi.attributes import COLUMNS, GROUPS, SPANS, log_softmax
+from tedi.checkpoints import bundle
 from tedi.cli import run
+from tedi.encoders.mapper import LatentMapper
 from tedi.errors import UsageError
 from tedi.grammar import ATTRIBUTES, Edit
 from tedi.metrics import Edited, before_after
@@ -243,6 +245,25 @@ def test_methods_are_compared_on_the_same_faces(on_file):
     assert all_of_it["perceptual change"]["value"] > scores()["perceptual change"]["value"]
     sheet = Image.open("evaluation/edits/sheet.png")
     assert sheet.width > 4 * 256
+
+
+def test_a_mapper_edits_beside_the_methods(on_file, tmp_path):
+    network = LatentMapper(width=8)
+    part = bundle.Bundle(
+        "latent mapper", "styleclip", dict(network.config), network.state_dict(), {}
+    )
+    bundle.save(tmp_path / "m.safetensors", {"mapper": part})
+    status, _, _ = on_file("--faces", 2, "--mapper", tmp_path / "m.safetensors")
+    assert status == 0
+    report = json.loads(Path("evaluation/edits/report.json").read_text())
+    assert list(report["scores"]) == ["default", "mapper"]
+    assert len(report["mapper"]) == 64  # its file's sha256
+    rows = Path("evaluation/edits/judgments.jsonl").read_text().splitlines()
+    methods = [json.loads(row)["method"] for row in rows]
+    assert methods.count("mapper") == methods.count("default") > 0
+    status, _, err = on_file("--mapper", "e.jsonl")
+    assert status == 1
+    assert "e.jsonl" in err
 
 
 def test_strengths_make_a_row_each(on_file, model):

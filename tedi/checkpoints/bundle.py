@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tedi.blank import Blank
 from tedi.checkpoints import formats
-from tedi.encoders import BASE_ENCODERS, ENCODERS, LATENT_DISCRIMINATORS
+from tedi.encoders import BASE_ENCODERS, ENCODERS, LATENT_DISCRIMINATORS, MAPPERS
 from tedi.errors import TediError
 from tedi.generators import DISCRIMINATORS, GENERATORS
 from tedi.interfaces import Encoder, Generator
@@ -31,6 +31,7 @@ TABLES: dict[str, Table] = {
     "encoder": ENCODERS,
     "base encoder": BASE_ENCODERS,
     "latent discriminator": LATENT_DISCRIMINATORS,
+    "latent mapper": MAPPERS,
 }
 """Kinds that can be built, and where their architectures are."""
 
@@ -59,6 +60,7 @@ UNTOLD: dict[tuple[str, str], frozenset[str]] = {
     ("discriminator", "stylegan1"): frozenset({"group"}),
     ("discriminator", "stylegan2"): frozenset({"conv_clamp", "group"}),
     ("base encoder", "bdinvert"): frozenset({"base"}),
+    ("latent mapper", "styleclip"): frozenset({"medium", "fine"}),
 }
 """Arguments that shapes do not tell, or not surely: a file that knows them has the last word."""
 
@@ -73,7 +75,7 @@ class Bundle:
 
     Attributes:
         kind: "generator", "discriminator", "encoder", "base encoder", "latent discriminator",
-            "mapper" or "pca".
+            "latent mapper", "mapper" or "pca".
         architecture: its name in the table of its kind.
         config: the arguments that rebuild it, all of them.
         state: tensors by tedi's names, complete; only a missing mean of W may be left out.

@@ -41,6 +41,10 @@ EVALUATIONS = {
         "tedi.cli.evaluate_inversion:inversion",
         "Do codes draw the photos they are of, and can they be edited?",
     ),
+    "spaces": (
+        "tedi.cli.evaluate_spaces:spaces",
+        "Does each number of a code tell one attribute?",
+    ),
     "sketch": ("tedi.cli.evaluate_drawings:sketch", "Do pictures follow the lines of sketches?"),
     "label": ("tedi.cli.evaluate_drawings:label", "Do pictures have the parts of label maps?"),
     "video": ("tedi.cli.evaluate_video:video", "Is an edited video as steady as the original?"),

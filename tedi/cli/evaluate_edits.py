@@ -10,7 +10,14 @@ import click
 
 from tedi.cli.edit import Strengths, StrengthsType
 from tedi.cli.evaluate import _bar, _draw_free, _load, _made_with, _store, write_report
-from tedi.cli.options import choice_seed_option, device_option, full_option, split_option
+from tedi.cli.options import (
+    choice_seed_option,
+    device_option,
+    full_option,
+    generator_option,
+    models_of,
+    split_option,
+)
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.prompts import STRENGTH
@@ -65,6 +72,11 @@ CALIBRATED = (
     help="How a text changes a code; give it several times to compare.",
 )
 @click.option(
+    "--mapper",
+    type=click.Path(path_type=Path),
+    help="Also edit by a latent mapper: a file of train/mapper.py or of StyleCLIP, of one text.",
+)
+@click.option(
     "--strength",
     type=StrengthsType(),
     default=f"{STRENGTH:g}",
@@ -87,6 +99,7 @@ CALIBRATED = (
     help="Folder for report.json, judgments.jsonl, chart.png, sheet.png, and what was judged, so "
     "that a stopped run goes on.",
 )
+@generator_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 @click.option("--dry-run", is_flag=True, help="Print the edits; draw nothing.")
@@ -97,10 +110,12 @@ def edits(
     seed: int | None,
     faces: int,
     methods: Sequence[str],
+    mapper: Path | None,
     strength: Strengths,
     psi: float,
     preview: bool,
     out: Path,
+    generator: Path | None,
     device: str,
     as_json: bool,
     dry_run: bool,
@@ -113,20 +128,27 @@ def edits(
     \b
     tedi evaluate edits --count 20
     tedi evaluate edits --edits edits.jsonl --strength 0:2:5
-    tedi evaluate edits --method default --method mix
+    tedi evaluate edits --method default --method global
+    tedi evaluate edits --edits beard.jsonl --mapper beard.safetensors
 
     The table goes to stdout, progress to stderr.
     """  # noqa: D301
+    from tedi import zoo
+
     wishes, source = _wishes(file, count, split, seed)
     if dry_run:
         return _show(wishes, as_json)
     strengths = sorted(set(strength.numbers))
     methods = list(dict.fromkeys(methods))
-    model, judge = _load(device)
+    model, judge = _load(device, **models_of(generator, None))
     setting = {**_made_with(model, judge), "psi": psi, "preview": preview}
     del setting["strength"]
+    changes = {method: _change(model, method, preview=preview) for method in methods}
+    if mapper is not None:
+        changes["mapper"] = _mapped(model, mapper, preview=preview)
+        setting["mapper"] = zoo.sha256(mapper)
     work = functools.partial(_work, model, judge, out, setting, psi=psi, preview=preview)
-    found, tried = work(wishes, faces=faces, methods=methods, strengths=strengths)
+    found, tried = work(wishes, faces=faces, changes=changes, strengths=strengths)
     about = {**setting, "source": source, "faces": faces, "count": len(found.faces)}
     report = _report(found, tried, about, strengths)
     _write(out, report, found)
@@ -166,7 +188,7 @@ def _work(
     wishes: Sequence["Wish"],
     *,
     faces: int,
-    methods: Sequence[str],
+    changes: "Mapping[str, Change]",
     strengths: Sequence[float],
     psi: float,
     preview: bool,
@@ -182,9 +204,8 @@ def _work(
         for wish in wishes:
             tried.append(before_after.find(wish, faces, **looking))
             bar.update(1)
-    pictures = sum(len(each.jobs) for each in tried) * len(methods) * len(strengths)
+    pictures = sum(len(each.jobs) for each in tried) * len(changes) * len(strengths)
     with _bar(pictures) as bar:
-        changes = {method: _change(model, method, preview=preview) for method in methods}
         found = before_after.evaluate(
             tried, strengths=strengths, changes=changes, progress=bar.update, **looking
         )
@@ -201,6 +222,22 @@ def _change(model: "Toolkit", method: str, *, preview: bool) -> "Change":
     def change(ws: "Tensor", text: str, strength: float) -> "Picture":
         step = Step(text, strength, method)
         moved = apply(model, ws[None].to(model.device), step, anyway=True)
+        return model.pictures(moved, preview=preview)[0], moved[0].cpu()
+
+    return change
+
+
+def _mapped(model: "Toolkit", path: Path, *, preview: bool) -> "Change":
+    """How a latent mapper edits; its file knows its text, and the edit's is not read."""
+    import torch
+
+    from tedi.editing.mapper import Mapped
+
+    way = Mapped(path, model.generator)
+
+    @torch.no_grad()
+    def change(ws: "Tensor", text: str, strength: float) -> "Picture":
+        moved = way(ws[None].to(model.device), strength=strength)
         return model.pictures(moved, preview=preview)[0], moved[0].cpu()
 
     return change

@@ -6,6 +6,7 @@ EDITS = Table(
     "method",
     {
         "default": "tedi.editing.text:Search",
+        "global": "tedi.editing.channels:Global",
         "linear": "tedi.editing.text:Linear",
         "mix": "tedi.editing.text:Mix",
         "optimize": "tedi.editing.text:Optimize",

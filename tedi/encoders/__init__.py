@@ -41,6 +41,8 @@ LATENT_DISCRIMINATORS = Table(
     {"e4e": "tedi.encoders.latent_discriminator:LatentDiscriminator"},
 )
 
+MAPPERS = Table("latent mapper", {"styleclip": "tedi.encoders.mapper:LatentMapper"})
+
 IDENTITIES = Table(
     "identity network",
     {

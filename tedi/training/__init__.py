@@ -10,6 +10,7 @@ TASKS = Table(
     {
         "attributes": "tedi.training.attributes:make_task",
         "codes": "tedi.training.codes:make_task",
+        "mapper": "tedi.training.mapper:make_task",
         "parser": "tedi.training.parser:make_task",
         "preview": "tedi.training.preview:make_task",
         "structure": "tedi.training.structure:make_task",

@@ -34,6 +34,7 @@ def difference(before: Bundle, after: Bundle, *, count: int = 2) -> tuple[float,
     with torch.inference_mode():
         made = [_made(network, before.kind, count) for network in networks]
     names = {"generator": "pictures", "encoder": "codes", "base encoder": "base codes"}
+    names["latent mapper"] = "codes"
     what = f"{count} {names.get(before.kind, 'logits')}"
     return _distance(*made), what
 
@@ -59,6 +60,9 @@ def _made(network: nn.Module, kind: str, count: int) -> Tensor:
         return torch.cat([_picture(network, seed) for seed in range(count)])
     if kind == "latent discriminator":
         return network(_noise(0, count, int(cast("Any", network).width)))
+    if kind == "latent mapper":
+        mapper = cast("Any", network)
+        return network(_noise(0, count, mapper.fine + 1, mapper.width))
     about = cast("Any", network)
     size = int(getattr(about, "resolution", None) or about.size)
     image = _noise(0, count, int(getattr(about, "channels", 3)), size, size) / 2

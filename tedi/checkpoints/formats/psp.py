@@ -19,6 +19,7 @@ from tedi.checkpoints.formats.content import is_state, plain, told, unused
 from tedi.checkpoints.formats.keymap import below, indices
 from tedi.checkpoints.raw import Raw
 from tedi.encoders import ENCODER_TYPES
+from tedi.encoders.mapper import LatentMapper
 from tedi.encoders.psp import encoder_type
 from tedi.errors import TediError
 from tedi.generators import GENERATORS
@@ -182,7 +183,10 @@ def slots_of(generator: Bundle) -> int:
 
 
 class StyleClip:
-    """StyleCLIP's mappers: {"state_dict": mapper.* (and decoder.*), "opts"}; kept, not built."""
+    """StyleCLIP's mappers: {"state_dict": mapper.* (and decoder.*), "opts"}.
+
+    Those of W+ are built; those of S, which are for one generator's channels, are kept.
+    """
 
     name = "styleclip"
 
@@ -194,13 +198,19 @@ class StyleClip:
         """Bundles of a file that was detected.
 
         Raises:
-            TediError: the decoder's keys do not fit.
+            TediError: the decoder's keys do not fit, or those of a mapper of W+.
         """
         state, options = _state(raw), _options(raw)
-        mapper = below(state, "mapper.")
-        parts = {"mapper": Bundle("mapper", "styleclip", {}, mapper, {"opts": options})}
+        parts = {"mapper": _mapper(below(state, "mapper."), options, f"{raw.path}: mapper")}
         lacks: tuple[str, ...] = ()
         if decoder := below(state, "decoder."):
             mean = _one(_mean(raw))
             parts["decoder"], lacks = _decoder(decoder, mean, f"{raw.path}: decoder")
         return Contents(self.name, parts, unused(raw.value, (STATE, OPTIONS, MEAN), NOTES), lacks)
+
+
+def _mapper(state: dict[str, Tensor], options: dict[str, Any], whose: str) -> Bundle:
+    facts = {"opts": options}
+    if LatentMapper.is_one(state):
+        return bundle_of("latent mapper", "styleclip", state, whose, facts=facts)
+    return Bundle("mapper", "styleclip", {}, state, facts)

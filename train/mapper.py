@@ -1,0 +1,29 @@
+"""Trains a latent mapper for a text: python train/mapper.py "a beard" --out beard.safetensors.
+
+Three minutes on a core; run it again to go on where it was stopped. The settings are those of
+configs/mapper.yaml, and `--set` changes single ones, as in --set options.groups=coarse,medium.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from train import main as train
+
+
+def main() -> int:
+    """Exit status of `train/train.py`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prompt", help="what the mapper is to make of every face")
+    parser.add_argument("--out", type=Path, required=True, help="a .safetensors file")
+    parser.add_argument("--folder", type=Path, help="for checkpoints; default runs/mapper-NAME")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    options = parser.parse_args()
+    folder = options.folder or Path("runs") / f"mapper-{options.out.stem}"
+    changes = [f"options.prompt={options.prompt}", f"out={options.out}", *options.set]
+    given = [part for change in changes for part in ("--set", change)]
+    return train(["configs/mapper.yaml", f"--folder={folder}", *given])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
