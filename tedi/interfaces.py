@@ -4,7 +4,7 @@ Only two tensors cross a joint: `ws` (N, L, C), absolute codes of W+, and `image
 RGB in [-1, 1].
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -48,6 +48,23 @@ class Generator(Protocol):
 
     def preview_from(self, features: Tensor, ws: Tensor) -> Tensor:
         """Previews from activations of `features` and the slots that come after them."""
+
+
+@runtime_checkable
+class Transformable(Protocol):
+    """A generator that is told where to put what it draws."""
+
+    def transformed(self, *, degrees: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> Generator:
+        """One of the same weights that turns pictures counter-clockwise, then moves them.
+
+        Args:
+            degrees: about the middle of the picture.
+            tx: to the right, picture widths.
+            ty: downwards, picture heights.
+        """
+
+    def expanded(self, ws: Tensor, field: float) -> Tensor:
+        """Pictures (N, 3, S, S) that show `field` widths more on every side, up to 0.5."""
 
 
 class Encoder(Protocol):

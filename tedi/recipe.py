@@ -23,6 +23,7 @@ RECIPES = Table(
     {
         "generate": "tedi.cli.recipes:Generate",
         "edit": "tedi.cli.recipes:Edit",
+        "draw": "tedi.cli.draw:Draw",
         "morph": "tedi.cli.recipes:Morph",
         "mix": "tedi.cli.recipes:Mix",
         "diffuse": "tedi.cli.recipes:Diffuse",

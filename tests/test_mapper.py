@@ -1,20 +1,25 @@
 """StyleCLIP's latent mapper: as published, as files hold it, and trained for one text."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from tiny import TinyGenerator
+from tiny import TinyGenerator, toolkit
 from torch.nn import functional as F
 
 from tedi import attributes
 from tedi.attributes import COLUMNS
-from tedi.checkpoints import bundle
+from tedi.checkpoints import bundle, codes
 from tedi.checkpoints.formats.equivalence import difference
+from tedi.cli import run as cli_run
 from tedi.editing.mapper import Mapped
 from tedi.encoders.mapper import LatentMapper
 from tedi.encoders.text import ORDERED_GROUPS, Reading
 from tedi.errors import TediError, UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
+from tedi.images import read_provenance
 from tedi.training.loop import Settings, run
 from tedi.training.mapper import MapperOptions, MapperTask, Unlikely, make_task, read
 
@@ -220,3 +225,55 @@ def test_a_mapper_needs_a_prompt_that_says_something():
 
     with pytest.raises(UsageError, match="nothing of 'hm' is about a face"):
         read(Deaf(), "hm")
+
+
+# --- `tedi edit --mapper` ------------------------------------------------------------------------
+
+
+def test_faces_are_edited_by_a_file_and_again_by_their_record(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tiny = toolkit()
+    width = tiny.generator.width
+
+    def write(network):
+        state, config = network.state_dict(), dict(network.config)
+        part = bundle.Bundle("latent mapper", "styleclip", config, state, {})
+        bundle.save(tmp_path / "afro.safetensors", {"mapper": part}, exist="overwrite")
+
+    write(mapper(width=width, medium=2, fine=4))
+    for name in ("edit", "generate", "redo"):
+        module = importlib.import_module(f"tedi.cli.{name}")
+        monkeypatch.setattr(module, "_load", lambda **options: tiny)
+
+    def tedi_(*arguments):
+        status = cli_run([*map(str, arguments)])
+        told = capsys.readouterr()
+        return status, told.out.splitlines(), told.err
+
+    call = ("edit", 7, "--mapper", "afro.safetensors", "--save-code", "code.safetensors")
+    status, out, err = tedi_(*call, "--strength", 0.5)
+    assert (status, out[0]) == (0, "seed7-afro.png"), err
+    record = read_provenance(out[0])
+    (step,) = record["edits"]
+    assert (step["text"], step["strength"]) == ("afro", 0.5)
+    before = tiny.begun("", 7)
+    moved = before + 0.5 * (
+        Mapped(tmp_path / "afro.safetensors", tiny.generator).network(before) - before
+    )
+    assert torch.allclose(
+        codes.load(Path("code.safetensors"), slots=tiny.generator.slots, width=width), moved[0]
+    )
+    assert tedi_("run", "seed7-afro.png", "--out", "again.png")[0] == 0
+    assert Path("again.png").read_bytes() == Path("seed7-afro.png").read_bytes()
+    write(mapper(width=width, medium=1, fine=2))
+    tiny._ways.clear()
+    status, _, err = tedi_("run", "seed7-afro.png", "--out", "third.png")
+    assert (status, "afro.safetensors: no longer the mapper that was used" in err) == (1, True)
+    for more, says in (
+        (("--method", "mix"), "--mapper: is instead of --method"),
+        (("older", "wider"), "knows one text, and 2 are given"),
+    ):
+        status, _, err = tedi_("edit", 7, *more, "--mapper", "afro.safetensors", "--out", "d.png")
+        assert (status, says in err) == (2, True)
+    status, _, err = tedi_("edit", 7, "--mapper", "none.safetensors")
+    assert (status, err) == (1, "tedi: none.safetensors: no such file\n")

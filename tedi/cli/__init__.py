@@ -13,6 +13,7 @@ from tedi.errors import TediError
 COMMANDS = {
     "generate": ("tedi.cli.generate:generate", "Faces that fit a text, at 1024 px."),
     "edit": ("tedi.cli.edit:edit", "A face changed by texts, step by step."),
+    "draw": ("tedi.cli.draw:draw", "The drawing of a face, upright or as a photo has it."),
     "morph": ("tedi.cli.morph:morph", "Faces between two faces."),
     "mix": ("tedi.cli.mix:mix", "One face with some layers of others."),
     "diffuse": ("tedi.cli.diffuse:diffuse", "The inner face of one grown into another."),

@@ -84,7 +84,7 @@ def fit(
 
     \b
     tedi directions fit --attribute hair_color=red --out red.safetensors
-    tedi directions fit --generator ffhq.pkl --attribute smile --out smile.safetensors
+    tedi directions fit --generator ffhq.pkl --attribute hat --out hat.safetensors
 
     A generator of one's own draws the faces, previews that a network labels; a run that was
     stopped goes on beside OUT.

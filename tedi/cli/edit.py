@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from tedi.cli.budget import check_plan, plan_options
 from tedi.cli.changed import write_changed
@@ -116,6 +117,12 @@ def _numbers(value: str) -> list[float]:
     help="How a text changes a code.",
 )
 @click.option(
+    "--mapper",
+    type=click.Path(path_type=Path),
+    help="Edit by a latent mapper instead: a file of train/mapper.py or of StyleCLIP, which knows "
+    "one text; TEXT is what records call it, and may be left out.",
+)
+@click.option(
     "--psi", type=click.FloatRange(0, 2), help="Variety of a seed's face.  [default: 0.7]"
 )
 @click.option(
@@ -170,6 +177,7 @@ def edit(
     texts: tuple[str, ...],
     strength: Strengths,
     method: str,
+    mapper: Path | None,
     psi: float | None,
     undo: int,
     out: str | None,
@@ -211,6 +219,7 @@ def edit(
     tedi edit 7 "older" "with glasses" --out older.png
     tedi edit older.png "less smile"
     tedi edit older.png --undo 1 "with a hat"
+    tedi edit photo.jpg --mapper afro.pt --strength 0.8
     tedi edit 7 "smile more" --strength 0:2:5 --strip
 
     Paths go to stdout; progress, and words that change nothing, to stderr.
@@ -232,6 +241,8 @@ def edit(
     )
     _check_options(source, settings)
     asked = [clean(text) for text in texts]
+    if mapper is not None:
+        asked, method = _mapped(mapper, asked)
     if not asked and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
     plan = Plan(
@@ -253,12 +264,28 @@ def edit(
     if dry_run:
         return explain(model.text, asked, as_json=as_json)
     listen = Listener(model.text, anyway=anyway)
-    unheard = [phrase for text in asked for phrase in listen(text)]
+    unheard = [] if mapper else [phrase for text in asked for phrase in listen(text)]
     exist: Exist = "overwrite" if overwrite else "error"
     told = plan.write(model, path, save_code, exist=exist)
     record = {name: value for name, value in told.items() if name != "plan"}
     write_recipe(recipe, record, path, exist=exist)
     tell(path, save_code, told, as_json=as_json, unheard=unheard)
+
+
+def _mapped(mapper: Path, texts: list[str]) -> tuple[list[str], str]:
+    """Texts and method of an edit by a latent mapper.
+
+    Raises:
+        UsageError: another method is given, too, or several texts.
+    """
+    from tedi.editing.mapper import method_of
+
+    given = click.get_current_context().get_parameter_source("method")
+    if given == ParameterSource.COMMANDLINE:
+        raise UsageError("--mapper: is instead of --method; leave one of them")
+    if len(texts) > 1:
+        raise UsageError(f"--mapper: knows one text, and {len(texts)} are given")
+    return texts or [clean(mapper.stem)], method_of(mapper)
 
 
 class Edited(NamedTuple):

@@ -27,6 +27,7 @@ from tedi.cli.options import (
     models_option,
 )
 from tedi.cli.recipes import CONTENT, DRAWING, Generate, check_recipe, recipe_option, seeds_told
+from tedi.cli.transform import place, transform_option
 from tedi.editing import EDITS
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, output_paths, slug
@@ -89,6 +90,7 @@ MAX_CELLS, CELL = 2000, 256
 )
 @batch_size_option
 @models_option
+@transform_option
 @device_option
 @dtype_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile drawing: slow once, then fast.")
@@ -120,6 +122,7 @@ def generate(
     batch_size: int,
     generator: Path | None,
     encoder: Path | None,
+    transform: tuple[float, float, float] | None,
     device: str,
     dtype: str,
     compiled: bool,
@@ -139,6 +142,7 @@ def generate(
     tedi generate "a smiling woman" --sketch face.png -n 4
     tedi generate --label map.png --text "red hair" --mix text=fine
     tedi generate --generator ffhq.pkl --seed 0-7 --grid --out seeds.png
+    tedi generate --generator stylegan3-r.pkl --transform 15,0.1,-0.05
 
     Paths go to stdout; progress, and words that cannot be drawn, to stderr.
     """  # noqa: D301
@@ -173,6 +177,7 @@ def generate(
     if dry_run:
         return run.show(paths)
     model = _load(**models, device=device, dtype=dtype, compiled=compiled)
+    place(model, transform)
     if explained:
         return explain(model.text, texts, as_json=as_json)
     if content := given.load(model, text=any(texts)):
@@ -319,6 +324,7 @@ class Run:
             **{name: made[name] for name in CONTENT if name in made},
             compiled=self.compiled,
             **{name: made[name] for name in ("dtype", "version", "weights")},
+            transform=tuple(made.get("transform", ())),
             device=device,
             suffix=suffix,
         )

@@ -11,8 +11,9 @@ from tedi import mixing
 from tedi import recipe as recipes
 from tedi.cli.given import Given
 from tedi.cli.options import MAX_SEED, Seeds
+from tedi.cli.transform import check_told, place
 from tedi.config import build
-from tedi.editing import EDITS
+from tedi.editing import check_method
 from tedi.errors import TediError, UsageError
 from tedi.mixing import VARIETY
 from tedi.outputs import Exist
@@ -73,6 +74,8 @@ class Generate(Recipe):
         variety: how much a seed varies what drawings leave open.
         codes: modality -> code of what is given; none for a recipe written by hand, whose files
             are read.
+        transform: degrees, right and down that a StyleGAN3's pictures are turned and moved; none
+            for not at all.
     """
 
     prompts: tuple[str, ...]
@@ -87,6 +90,7 @@ class Generate(Recipe):
     mix: str = ""
     variety: float = VARIETY
     codes: dict[str, str] = field(default_factory=dict)
+    transform: tuple[float, ...] = ()
 
     LIMITS: ClassVar = {
         "psi": (0, 2),
@@ -111,7 +115,8 @@ class Generate(Recipe):
     def check(self) -> None:
         """Raises a UsageError if a value cannot be right."""
         super().check()
-        _check_method(self.method)
+        check_method(self.method)
+        check_told(self.transform)
         if not self.prompts:
             raise UsageError("prompts: expected one at least, got none")
         for prompt in self.prompts:
@@ -190,6 +195,7 @@ class Generate(Recipe):
         """Make and write the pictures again; see `Recipe.redo`."""
         from tedi.cli.generate import Run
 
+        place(model, self.transform)
         drawing = {name: getattr(self, name) for name in DRAWING} | {"anyway": self.made}
         if content := self.given(model):
             drawing["content"] = content
@@ -544,7 +550,7 @@ def _steps(told: Any, where: str) -> "tuple[Step, ...]":
         build(Step, {"method": "default"} | dict(_mapping(one, where)), where=where) for one in told
     )
     for step in steps:
-        _check_method(step.method)
+        check_method(step.method)
         clean(step.text)
         if not 0 <= step.strength <= MAX_STRENGTH:
             got = f"expected 0 to {MAX_STRENGTH}, got {step.strength}"
@@ -556,8 +562,3 @@ def _mapping(told: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(told, Mapping):
         raise UsageError(f"{where}: expected text, strength and method, got {str(told)[:40]!r}")
     return told
-
-
-def _check_method(method: str) -> None:
-    if method not in EDITS:
-        raise unknown("method", method, EDITS)

@@ -1,6 +1,6 @@
 """Editing: new codes from codes."""
 
-from tedi.registry import Table
+from tedi.registry import Table, unknown
 
 EDITS = Table(
     "method",
@@ -14,3 +14,12 @@ EDITS = Table(
     },
 )
 """Ways for a text to change codes: what `--method` chooses from."""
+
+MAPPER = "mapper:"
+"""Begins the method of records that is a file of one's own; see `tedi.editing.mapper`."""
+
+
+def check_method(method: str) -> None:
+    """Raises a UsageError unless it is a name of `EDITS`, or names a latent mapper."""
+    if not method.startswith(MAPPER) and method not in EDITS:
+        raise unknown("method", method, EDITS)

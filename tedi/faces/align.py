@@ -76,7 +76,7 @@ class Alignment:
             good = good and isinstance(width, int) and isinstance(height, int)
         except (KeyError, TypeError, ValueError):
             good = False
-        if not good or not _is_square(quad):
+        if not good or not is_square(quad):
             raise TediError(
                 "alignment: expected quad, four corners of a square, and size, [width, height]; "
                 f"got {str(dict(told))[:100]}"
@@ -141,7 +141,7 @@ def align(
         UsageError: sizes that cannot be, or no square.
     """
     quad = np.asarray(quad, float)
-    if not _is_square(quad):
+    if not is_square(quad):
         raise UsageError(f"quad: expected the (4, 2) corners of a square, got {quad.tolist()}")
     side = math.dist(quad[0], quad[3])
     if transform_size is None:
@@ -160,7 +160,7 @@ def align(
     return aligned
 
 
-def _is_square(quad: Floats) -> bool:
+def is_square(quad: Floats) -> bool:
     """Whether corners (4, 2) are those of a square of some size, to a hundredth of its side."""
     if quad.shape != (4, 2) or not np.isfinite(quad).all():
         return False

@@ -9,6 +9,7 @@ its translation and rotation; 1 + i layer i; the last gives colours. A slot's re
 sampling rate after its layer, samples a picture; tensors are 20 samples larger, for the margins.
 """
 
+import copy
 import math
 from collections.abc import Mapping as Map
 from dataclasses import asdict
@@ -153,6 +154,52 @@ class StyleGAN3(nn.Module):
     def preview(self, ws: Tensor) -> Tensor:
         """Pictures (N, 3, 256, 256): the synthesis reduced by area, or enlarged bilinearly."""
         return preview_of(self.synthesis(ws))
+
+    def transformed(self, *, degrees: float = 0.0, tx: float = 0.0, ty: float = 0.0) -> "StyleGAN3":
+        """A generator of the same weights that draws turned and moved pictures.
+
+        Its transform takes the place of the file's; see `user_transform` for the arguments.
+        """
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        own = self.synthesis.input.transform
+        shared = {id(tensor): tensor for tensor in tensors.values() if tensor is not own}
+        turned = copy.deepcopy(self, memo=dict(shared))
+        turned.synthesis.input.transform = user_transform(degrees, tx, ty).to(own)
+        return turned
+
+    def expanded(self, ws: Tensor, field: float) -> Tensor:
+        """Pictures that show more on every side, the plain picture in the middle.
+
+        Field-of-view expansion ("Third Time's the Charm?", Alaluf et al. 2022), by
+        four drawings, each moved into a corner. What lies outside no training picture has shown;
+        near the border a network of aligned faces goes on with hair and background.
+
+        Args:
+            ws: (N, L, C).
+            field: added on each side, picture widths up to 0.5; rounded to whole pixels.
+
+        Returns:
+            (N, 3, S, S), S = resolution + 2 field pixels, new.
+
+        Raises:
+            UsageError: field out of range.
+        """
+        if not 0 <= field <= 0.5:
+            raise UsageError(f"field: expected 0 to 0.5, got {field}")
+        wide = round(field * self.resolution)
+        half, share = self.resolution // 2 + wide, wide / self.resolution
+        own = self.synthesis.input.transform.double()
+        rows: list[Tensor] = []
+        for down in (share, -share):
+            corners: list[Tensor] = []
+            for right in (share, -share):
+                transform = own @ user_transform(tx=right, ty=down).to(own)
+                corner = self.synthesis(ws, transform.float())
+                top = slice(-half, None) if rows else slice(0, half)
+                left = slice(-half, None) if corners else slice(0, half)
+                corners.append(corner[:, :, top, left])
+            rows.append(torch.cat(corners, dim=3))
+        return torch.cat(rows, dim=2)
 
     def pseudo_aligned(self, ws: Tensor) -> Tensor:
         """Codes whose face is upright and in the middle: slot 0, its place, becomes `w_avg`; new.

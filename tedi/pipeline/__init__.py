@@ -27,12 +27,15 @@ from torch import Tensor
 from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
-from tedi.editing import EDITS
+from tedi.editing import EDITS, MAPPER
+from tedi.editing.mapper import way_of
 from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
-from tedi.interfaces import Generator
+from tedi.faces import Transform
+from tedi.generators.filters import preview_of
+from tedi.interfaces import Generator, Transformable
 from tedi.inversion.likeness import fit
 from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
@@ -89,15 +92,46 @@ class Toolkit:
         self.drawn_by = dict(foreign.weights) if foreign else own  # name -> sha256
         self.device = generator.w_avg.device
         self._ways: dict[str, Way] = {}
-        self._draw: dict[bool, Callable[[Tensor], Tensor]] = {
-            False: generator.synthesis,
-            True: generator.preview,
-        }
-        if compiled:
-            for preview, draw in self._draw.items():
-                self._draw[preview] = torch.compile(draw, dynamic=False)
+        self.transform: Transform | None = None
+        self.field = 0.0
+        self._compiled = compiled
+        self._draw = self._drawing(generator)
         self.photos = Photos(generator, foreign=foreign, progress=progress)
         self.contents = Contents(self._known if foreign else generator, self.photos)
+
+    def _drawing(
+        self, generator: Generator, *, field: float = 0.0
+    ) -> dict[bool, Callable[[Tensor], Tensor]]:
+        """How a generator draws in full, and previews; what it shows more on every side."""
+        draw: dict[bool, Callable[[Tensor], Tensor]]
+        draw = {False: generator.synthesis, True: generator.preview}
+        if field and isinstance(generator, Transformable):
+            wide = functools.partial(generator.expanded, field=field)
+            draw = {False: wide, True: lambda ws: preview_of(wide(ws))}
+        if not self._compiled:
+            return draw
+        return {preview: torch.compile(one, dynamic=False) for preview, one in draw.items()}
+
+    def place(self, transform: Transform, *, field: float = 0.0) -> None:
+        """From now on draw faces turned and moved; photos are still read upright.
+
+        Args:
+            transform: of `tedi.faces`, its scale left out; of a face in a photo `transform_of`
+                gives it, "Third Time's the Charm?" (Alaluf et al. 2022).
+            field: widths that pictures show more on every side, 0 to 0.5.
+
+        Raises:
+            UsageError: the generator cannot, or a field out of range.
+        """
+        check_range("field", field, 0, 0.5)
+        if not isinstance(self.generator, Transformable):
+            raise UsageError(
+                f"transform: {self.generator.name} draws upright faces only; pass --generator FILE "
+                "with a StyleGAN3"
+            )
+        place = {"degrees": transform.degrees, "tx": transform.tx, "ty": transform.ty}
+        self._draw = self._drawing(self.generator.transformed(**place), field=field)
+        self.transform, self.field = transform, field
 
     @property
     def text(self) -> TextEncoder:
@@ -297,7 +331,12 @@ class Toolkit:
         """Picture of a face whose modalities are kept to parts of it.
 
         In its parts, the face that a modality rules, too; elsewhere the face without it.
+
+        Raises:
+            UsageError: pictures are turned or moved, where parts are not found.
         """
+        if self.transform:
+            raise UsageError("transform: parts of a face are drawn upright; leave it or @ out")
         kept = content.kept
         ws = make(without=kept)
         tops = [make(without=kept.keys() - {name}) for name in kept]
@@ -371,11 +410,16 @@ class Toolkit:
     def way(self, method: str) -> Way:
         """A way for texts to change codes, made on first use.
 
+        Args:
+            method: a name of `tedi.editing.EDITS`, or of a mapper, see `tedi.editing.mapper`.
+
         Raises:
             UsageError: unknown method.
         """
         if method not in self._ways:
-            way = EDITS[method](self._known or self.generator, self.text)
+            drawing = self._known or self.generator
+            mapped = method.startswith(MAPPER)
+            way = way_of(method, drawing) if mapped else EDITS[method](drawing, self.text)
             self._ways[method] = self._carried(way) if self._known else way
         return self._ways[method]
 
@@ -481,6 +525,12 @@ class Toolkit:
         return self.weights | self.contents.weights(["sketch"]) | self.contents.parser
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
+        place = self.transform
+        told: dict[str, Any] = {}
+        if place:
+            told["transform"] = [place.degrees, place.tx, place.ty]
+        if self.field:
+            told["field"] = self.field
         return {
             "command": command,
             "method": method,
@@ -488,6 +538,7 @@ class Toolkit:
             "dtype": str(self.dtype).removeprefix("torch."),
             "version": __version__,
             "weights": self.weights,
+            **told,
         }
 
 

@@ -14,6 +14,7 @@ TASKS = Table(
         "parser": "tedi.training.parser:make_task",
         "preview": "tedi.training.preview:make_task",
         "structure": "tedi.training.structure:make_task",
+        "stylegan3": "tedi.training.stylegan3:make_task",
         "tedigan": "tedi.training.tedigan:make_task",
         "text": "tedi.training.text:make_task",
         "visual": "tedi.training.visual:make_task",
