@@ -13,7 +13,7 @@ from torch import Tensor
 from tedi import attributes
 from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
 from tedi.grammar import ORDERED
-from tedi.interfaces import Generator
+from tedi.interfaces import Generator, z_width
 
 FIRMNESS = 12.0  # nats of what is asked against ½ squared standard deviations of the move
 KEEP_NEW = 0.03  # weight of the attributes that are not named, for a new face …
@@ -38,7 +38,7 @@ def style_codes(generator: Generator, seeds: Sequence[int], *, psi: float) -> Te
         psi: 0 gives the mean face, 1 the generator's full variety (Karras et al. 2019, eq. 3).
     """
     w_avg = generator.w_avg
-    w = generator.mapping(noise(seeds, generator.width).to(w_avg))
+    w = generator.mapping(noise(seeds, z_width(generator)).to(w_avg))
     ws = w if w.ndim == 3 else w[:, None].repeat(1, generator.slots, 1)  # some map each slot apart
     return w_avg + psi * (ws - w_avg)
 

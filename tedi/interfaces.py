@@ -72,3 +72,8 @@ class Encoder(Protocol):
 
     def __call__(self, value: Any) -> Tensor:
         """Codes ws (N, L, C) of a batch."""
+
+
+def z_width(generator: Generator) -> int:
+    """Numbers of noise z; as many as of w where a generator says nothing else."""
+    return int(getattr(generator, "z_width", generator.width))

@@ -219,3 +219,12 @@ def test_it_is_exported_under_its_own_name(tedi_, own):
     assert told["files"] == ["own-preview.torchscript"]
     assert told["difference"] < 1e-4
     assert told["licence"] == "own.safetensors: that of the file, which tells none"
+
+
+def test_noise_may_be_narrower_than_w(tedi_, tmp_path):
+    narrow = save(tmp_path / "narrow.safetensors", tiny("16,16", z_width=8, width=32))
+    assert tedi_("generate", "--generator", narrow, "--seed", 3)[0] == 0
+    call = ("invert", "narrow-seed3.png", "--no-align", "--generator", narrow)
+    steps = ("--method", "image2stylegan", "--steps", 1, "--finish", 0)
+    status, out, err = tedi_(*call, *steps)
+    assert status == 0, err

@@ -253,8 +253,7 @@ def codes_of(network: nn.Module, count: int, random: torch.Generator) -> Tensor:
     """Codes (N, C) or (N, L, C) of noise; a generator of classes gets one by chance for each."""
     generator: Any = network
     config = getattr(generator, "config", {})
-    width = int(config.get("z_width") or config.get("z_dim") or generator.width)
-    z = torch.randn(count, width, generator=random)
+    z = torch.randn(count, z_width(generator), generator=random)
     if classes := int(config.get("classes", 0)):
         labels = torch.randint(classes, (count,), generator=random)
         return generator.mapping(z, nn.functional.one_hot(labels, classes).float())

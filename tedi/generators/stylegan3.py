@@ -122,7 +122,8 @@ class StyleGAN3(nn.Module):
             "conv_clamp": conv_clamp,
             "output_scale": output_scale,
         }
-        self.resolution, self.slots, self.width = resolution, num_layers + 2, w_dim
+        self.resolution, self.slots = resolution, num_layers + 2
+        self.width, self.z_width = w_dim, z_dim
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers)
         self.synthesis = SynthesisNetwork(w_dim, design, clamp=conv_clamp, scale=output_scale)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tedi.errors import UsageError
-from tedi.interfaces import Generator
+from tedi.interfaces import Generator, z_width
 
 SLOPE = 0.2  # of the mapping's last leaky ReLU; its gain is a factor that whitening removes
 SAMPLES = 20_000
@@ -49,7 +49,7 @@ class PNorm:
         if samples <= generator.width:
             raise UsageError(f"samples: expected more than {generator.width}, got {samples}")
         random = torch.Generator().manual_seed(seed)
-        z = torch.randn(samples, generator.width, generator=random)
+        z = torch.randn(samples, z_width(generator), generator=random)
         p = F.leaky_relu(generator.mapping(z.to(generator.w_avg)), 1 / SLOPE).double()
         mean = p.mean(dim=0)
         values, axes = torch.linalg.eigh((p - mean).T @ (p - mean) / samples)

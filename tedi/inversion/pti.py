@@ -35,7 +35,7 @@ from torch import Tensor
 from tedi.descent import OnStep, Schedule, parts, ramp
 from tedi.errors import TediError, UsageError
 from tedi.generators.tuned import network_of, tuned_copy
-from tedi.interfaces import Generator
+from tedi.interfaces import Generator, z_width
 from tedi.inversion import Inversion
 from tedi.inversion.encode import Encode, Encoder, draw_full, preview_size
 from tedi.inversion.likeness import Likeness, check_target, fit
@@ -303,7 +303,7 @@ class Tuning:
         """Codes (n, L, C), `distance` from pivots on the way to random codes of W."""
         g, o = self.generator, self.options
         seed = (o.seed + 1) * 1_000_003 + self.done * 1_009 + nth
-        z = torch.randn(len(ws), g.width, generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(len(ws), z_width(g), generator=torch.Generator().manual_seed(seed))
         w = g.w_avg + o.psi * (g.mapping(z.to(g.w_avg)) - g.w_avg)
         way = w[:, None] - ws
         return ws + o.distance * way / way.flatten(1).norm(dim=1)[:, None, None]

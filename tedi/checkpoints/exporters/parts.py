@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn.utils import parametrize
 
 from tedi.errors import TediError
-from tedi.interfaces import Generator
+from tedi.interfaces import Generator, z_width
 
 
 class Part(nn.Module):
@@ -84,7 +84,7 @@ class MappingPart(Part):
         psi = "psi (): 0 gives the mean of W, 1 the code as the noise has it, 0.7 is usual"
         codes = f"ws ({', '.join(map(str, shape))})"
         return {
-            "input": f"z (N, {_z_width(self.generator)}): standard normal noise; {psi}",
+            "input": f"z (N, {z_width(self.generator)}): standard normal noise; {psi}",
             "output": f"{codes}: absolute codes of W+, the input of synthesis and preview",
         }
 
@@ -96,14 +96,9 @@ PARTS: dict[str, type[Part]] = {
 }
 
 
-def _z_width(generator: Generator) -> int:
-    """Numbers of z; as many as of w where a generator says nothing else."""
-    return getattr(generator, "z_width", generator.width)
-
-
 def _noise(generator: Generator, count: int, seed: int) -> Tensor:
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(count, _z_width(generator), generator=random)
+    return torch.randn(count, z_width(generator), generator=random)
 
 
 class _Widened(nn.Module):
