@@ -21,7 +21,7 @@ from tedi.checkpoints import formats
 from tedi.encoders import BASE_ENCODERS, ENCODERS, LATENT_DISCRIMINATORS, MAPPERS
 from tedi.errors import TediError
 from tedi.generators import DISCRIMINATORS, GENERATORS
-from tedi.interfaces import Encoder, Generator
+from tedi.interfaces import Encoder, Generator, z_width
 from tedi.outputs import Exist, write_atomically
 from tedi.registry import Table
 
