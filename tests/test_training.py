@@ -96,6 +96,56 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path):
         assert torch.equal(expected[name], found[name]), name
 
 
+class Halves(TinyTask):
+    """Batches of 8 that are the halves of the batches of 16, without dropout."""
+
+    def __init__(self, *, parts):
+        super().__init__()
+        self.model[2].p = 0.0
+        self.parts, self.seen = parts, []
+
+    def step(self, number):
+        step, part = divmod(number, self.parts)
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step)).chunk(self.parts)[
+            part
+        ]
+        self.seen.append(step)
+        return {"fit": (self.model(x)[:, 0] - x.sum(dim=1)).square().mean()}
+
+
+def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path, caplog):
+    states, lines = [], []
+    for parts in (1, 2):
+        task = Halves(parts=parts)
+        settings = plan(tmp_path / str(parts), accumulate=parts, log_every=6)
+        with caplog.at_level(logging.INFO, "tedi.training.loop"):
+            run(task, settings, folder=tmp_path / "runs" / str(parts))
+        states.append(exported(settings)[0])
+        lines.append([m for m in caplog.messages if m.startswith("step 6 ")][-1].split("fit ")[1])
+        assert task.seen == [step for step in range(12) for _ in range(parts)]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
+    assert lines[0].split()[0] == lines[1].split()[0]  # the loss that is told is a mean
+
+
+def test_a_stopped_run_of_accumulated_gradients_goes_on(tmp_path):
+    whole = plan(tmp_path / "whole", accumulate=3)
+    run(TinyTask(), whole, folder=tmp_path / "runs" / "whole")
+    broken = plan(tmp_path / "broken", accumulate=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(TinyTask(stop_at=20), broken, folder=tmp_path / "runs" / "broken")
+    rest = TinyTask()
+    run(rest, broken, folder=tmp_path / "runs" / "broken")
+    assert rest.steps == list(range(12, 36))
+    expected, found = exported(whole)[0], exported(broken)[0]
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_step_of_no_batch_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="accumulate: expected 1 or more, got 0"):
+        plan(tmp_path, accumulate=0)
+
+
 def test_a_finished_run_writes_its_file_again(tmp_path):
     settings = plan(tmp_path)
     run(TinyTask(), settings, folder=tmp_path / "run")

@@ -48,9 +48,13 @@ class Look(nn.Module):
         self.leave = nn.Linear(keep * GRID**2, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.norm(self.squeezed(x)))
+
+    def squeezed(self, x: Tensor) -> Tensor:
+        """The map in fewer channels at 8 x 8 places, (N, channels kept x 64)."""
         for conv in self.halve:
             x = F.leaky_relu(conv(x), 0.2)
-        return self.leave(self.norm(self.squeeze(x).flatten(1)))
+        return self.squeeze(x).flatten(1)
 
 
 class VisualEncoder(nn.Module):

@@ -26,6 +26,7 @@ INVERTERS = Table(
         "image2stylegan": "tedi.inversion.optimize:Image2StyleGAN",
         "optimize": "tedi.inversion.optimize:InDomain",
         "pti": "tedi.inversion.pti:PivotalTuning",
+        "restyle": "tedi.inversion.restyle:Restyle",
     },
 )
 """Ways to invert a picture: what `--method` chooses from."""

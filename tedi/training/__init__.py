@@ -13,6 +13,7 @@ TASKS = Table(
         "mapper": "tedi.training.mapper:make_task",
         "parser": "tedi.training.parser:make_task",
         "preview": "tedi.training.preview:make_task",
+        "restyle": "tedi.training.restyle:make_task",
         "structure": "tedi.training.structure:make_task",
         "stylegan3": "tedi.training.stylegan3:make_task",
         "tedigan": "tedi.training.tedigan:make_task",

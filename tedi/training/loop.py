@@ -9,21 +9,25 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tedi.errors import TediError
+from tedi.errors import TediError, UsageError
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One training run; a YAML in configs/ says only what differs."""
+    """One training run; a YAML in configs/ says only what differs.
+
+    Raises:
+        UsageError: no batch a step.
+    """
 
     task: str  # a name of TASKS
     steps: int  # optimiser steps
@@ -34,10 +38,15 @@ class Settings:
     weight_decay: float = 0.0  # decoupled (AdamW)
     warmup: int = 100  # steps of linear rise before the cosine fall to zero
     clip: float = 1.0  # largest norm of the gradient
+    accumulate: int = 1  # batches of the task whose gradients make one step
     ema: float = 0.999  # decay of the average of the weights that is exported
     save_every: int = 500  # steps between checkpoints
     log_every: int = 50  # steps between log lines
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # the task's own settings
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise UsageError(f"accumulate: expected 1 or more, got {self.accumulate}")
 
 
 class Task(Protocol):
@@ -49,7 +58,10 @@ class Task(Protocol):
         """The optimiser's parameter groups, each with its learning rate."""
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """Scalar losses of the batch of a step; their sum is minimised."""
+        """Scalar losses of a batch by its number; their sum is minimised.
+
+        Where gradients are accumulated, a step of the optimiser takes several batches.
+        """
 
     def evaluate(self) -> dict[str, float]:
         """Figures on held-out data, for the log and the file's metadata."""
@@ -93,13 +105,8 @@ def run(task: Task, settings: Settings, *, folder: Path) -> dict[str, float]:
     log.info("%s", json.dumps(dataclasses.asdict(settings)))
     for step in range(start, settings.steps):
         task.model.train()
-        torch.manual_seed((settings.seed + 1) * 1_000_003 + step)  # of dropout; kept by a resume
-        losses = task.step(step)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise TediError(f"step {step}: the loss is {total.item()}; lower lr ({settings.lr})")
         optimizer.zero_grad()
-        accelerator.backward(total)
+        losses = _gradients(task, step, settings, accelerator.backward)
         accelerator.clip_grad_norm_(trained, settings.clip)
         optimizer.step()
         schedule.step()
@@ -112,6 +119,26 @@ def run(task: Task, settings: Settings, *, folder: Path) -> dict[str, float]:
             _checkpoint(folder, parts, settings, step + 1)
     task.model.load_state_dict(average.module.state_dict())
     return _finish(task, settings)
+
+
+def _gradients(
+    task: Task, step: int, settings: Settings, backward: Callable[[Tensor], None]
+) -> dict[str, Tensor]:
+    """Adds up the gradients of a step's batches; the means of their losses.
+
+    Raises:
+        TediError: a loss is not finite.
+    """
+    batches: list[dict[str, Tensor]] = []
+    for number in range(step * settings.accumulate, (step + 1) * settings.accumulate):
+        torch.manual_seed((settings.seed + 1) * 1_000_003 + number)  # of dropout; kept by a resume
+        losses = task.step(number)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise TediError(f"step {step}: the loss is {total.item()}; lower lr ({settings.lr})")
+        backward(total / settings.accumulate)
+        batches.append({name: value.detach() for name, value in losses.items()})
+    return {name: torch.stack([b[name] for b in batches]).mean() for name in batches[0]}
 
 
 def _checkpoint(folder: Path, parts: Mapping[str, Any], settings: Settings, step: int) -> None:

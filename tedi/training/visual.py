@@ -47,19 +47,17 @@ HELD_DRAWN = 100  # last drawn faces, for the figures
 
 
 @dataclass(frozen=True)
-class VisualOptions:
-    """Settings of the task; a weight of 0 leaves its term out and saves its cost."""
+class PhotoOptions:
+    """Settings of tasks on photos; a weight of 0 leaves its term out and saves its cost."""
 
     photos: str = "../shared/data/celebahq256"  # folder of parquet files with aligned photos
     photo_cache: str = "runs/photos256.npy"  # their pixels, decoded on first use
     held_out: int = 600  # last photos: half to look at while tuning, half for the figures
     drawn: int = 5000  # faces drawn to learn codes from
     drawn_cache: str = "runs/drawn256.npy"  # their pictures, drawn on first use
-    start: str = ""  # encoder to go on from; "" is a trunk that knows ImageNet
     photo_batch: int = 8  # photos a step; 0 trains on codes alone
     drawn_batch: int = 8  # drawn faces a step
     code: float = 1.0  # λ_code, of the squared error in variances of W
-    head_rate: float = 3.0  # learning rate of what looks at the trunk's maps, relative to its own
     pixel: float = 2.0  # of the mean squared error, 0 to 4
     perceptual: float = 0.5  # λ_perc
     identity: float = 1.0  # λ_id, of the squared distance of descriptors
@@ -67,13 +65,22 @@ class VisualOptions:
     gamma: float = 10.0  # γ of R1
     offsets: float = 2e-4  # λ_off, of the length of every slot's offset
     codes_adversary: float = 0.1  # λ_w
-    person: bool = True  # tell the encoder who it is, by the face recognition network
-    grow: float = 0.0  # share of the steps over which offsets are let in, one after the other
     worn: float = 0.5  # share of pictures that are worn: JPEG, blur, noise, light
     moved: float = 0.5  # share of photos that are a little out of place
     average: int = 100_000  # codes that the covariance of W is measured on
-    full: bool = False  # draw at full size and reduce it: dear, but what is shown in the end
+    half: bool = False  # draw and compare in bfloat16; faster where the processor knows it
     compiled: bool = True  # compile what draws; a minute's start, then twice as fast
+    full: bool = False  # draw at full size and reduce it: dear, but what is shown in the end
+
+
+@dataclass(frozen=True)
+class VisualOptions(PhotoOptions):
+    """Settings of the task."""
+
+    start: str = ""  # encoder to go on from; "" is a trunk that knows ImageNet
+    head_rate: float = 3.0  # learning rate of what looks at the trunk's maps, relative to its own
+    person: bool = True  # tell the encoder who it is, by the face recognition network
+    grow: float = 0.0  # share of the steps over which offsets are let in, one after the other
 
 
 def make_task(settings: Settings) -> "VisualTask":
@@ -140,8 +147,19 @@ class CodeJudge(nn.Sequential):
         super().__init__(*layers, nn.Linear(width, 1))
 
 
-class VisualTask:
-    """Fits `VisualEncoder`; the two judges learn beside it."""
+class PhotoTask:
+    """What tasks on photos share: data, networks that compare, and the two judges.
+
+    Args:
+        generator: frozen, that codes are of.
+        draw: codes (N, L, C) -> pictures (N, 3, 256, 256).
+        photos: (N, 3, 256, 256).
+        drawn: codes and their pictures.
+        options: settings of the terms.
+        settings: of the run.
+    """
+
+    model: nn.Module
 
     def __init__(
         self,
@@ -149,80 +167,62 @@ class VisualTask:
         draw: Callable[[Tensor], Tensor],
         photos: NDArray[np.uint8],
         drawn: tuple[Tensor, NDArray[np.uint8]],
-        options: VisualOptions,
+        options: PhotoOptions,
         settings: Settings,
     ) -> None:
-        self.options, self.settings = options, settings
-        self.generator, self.draw, self.photos = generator, draw, photos
+        self.terms, self.settings = options, settings
+        self.generator, self._draw, self.photos = generator, draw, photos
         self.ws, self.drawn = drawn
         self.features = native.load_attribute_model(zoo.pull("attributes-lite0"))
         self.describe = load_identity(zoo.pull("face-recognition"))
-        torch.manual_seed(settings.seed)
-        encoder = VisualEncoder(slots=generator.slots, width=generator.width)
-        self.whiten, color = whitening(generator, options.average, seed=settings.seed)
-        self.variance = color.square().sum() / len(color)  # mean over channels of W
-        if options.start:
-            encoder.load_state_dict(native.read(Path(options.start))[0])
-        else:
-            known, _ = native.read(zoo.pull("efficientnet-lite0"))
-            trunk = {n: t for n, t in known.items() if n.startswith(("stem.", "blocks."))}
-            tint = color * color.norm(dim=0).rsqrt()
-            mean = {"w_avg": generator.w_avg, "color": color, "tint": tint}
-            encoder.load_state_dict(encoder.state_dict() | trunk | mean)
-        encoder.describe = self.describe if options.person else None
-        self.encoder, self.judge = encoder, FeatureJudge()
-        self.code_judge = CodeJudge(generator.width)
+        self.whiten, self.color = whitening(generator, options.average, seed=settings.seed)
+        self.variance = self.color.square().sum() / len(self.color)  # mean over channels of W
+
+    def _hold(self, encoder: nn.Module) -> None:
+        """What learns: the encoder, and the judges beside it."""
+        self.judge, self.code_judge = FeatureJudge(), CodeJudge(self.generator.width)
         self.model = nn.ModuleDict(
             {"encoder": encoder, "judge": self.judge, "code_judge": self.code_judge}
         )
 
-    def groups(self, lr: float) -> list[dict[str, Any]]:
-        """What is new learns faster than the trunk, the judge of codes more slowly."""
-        trunk = [*self.encoder.stem.parameters(), *self.encoder.blocks.parameters()]
-        known = {id(p) for p in trunk}
-        heads = [p for p in self.encoder.parameters() if p.requires_grad and id(p) not in known]
-        return [
-            {"params": trunk, "lr": lr},
-            {"params": heads, "lr": lr * self.options.head_rate},
-            {"params": list(self.judge.parameters()), "lr": lr},
-            {"params": list(self.code_judge.parameters()), "lr": 0.2 * lr},
-        ]
+    def draw(self, ws: Tensor) -> Tensor:
+        """Pictures (N, 3, 256, 256) of codes, as the losses look at them."""
+        with self._precision():
+            return self._draw(ws).float()
 
-    def step(self, step: int) -> dict[str, Tensor]:
-        """The terms of L_E and L_D on photos and drawn faces."""
-        rng = np.random.default_rng([self.settings.seed, step])
-        o = self.options
-        rows = rng.integers(0, len(self.ws) - HELD_DRAWN, o.drawn_batch)
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Perceptual features."""
+        with self._precision():
+            return [each.float() for each in self.features.maps(image)]
+
+    def person(self, image: Tensor) -> Tensor:
+        """Descriptors (N, D)."""
+        with self._precision():
+            return self.describe(image).float()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.terms.half)
+
+    def _batch(self, number: int) -> tuple[Tensor, Tensor, Tensor, np.random.Generator]:
+        """Photos, drawn faces, the codes of these, and the chance of the batch of a number."""
+        rng = np.random.default_rng([self.settings.seed, number])
+        o = self.terms
+        last = max(1, len(self.ws) - HELD_DRAWN)
+        rows = rng.integers(0, last, o.drawn_batch)
         picked = rng.integers(0, len(self.photos) - o.held_out, o.photo_batch)
         target = self._target(self.photos[picked], rng)
-        drawn = from_bytes(np.array(self.drawn[rows]))
-        place, offsets = self.encoder.parts(worn(torch.cat([target, drawn]), rng, o.worn))
-        offsets = offsets * self._let_in(step)
-        ws, n = place[:, None] + offsets, len(target)
-        error = (ws[n:] - self.ws[rows]).square().mean() / self.variance
-        losses = {
-            "code": o.code * error,
-            "offsets": o.offsets * (offsets + 1e-9).norm(dim=2).sum(dim=1).mean(),
-        }
-        return losses | (self._redrawn(target, ws[:n]) | self._near_w(ws[:n], rng) if n else {})
+        return target, from_bytes(np.array(self.drawn[rows])), self.ws[rows], rng
 
-    def _let_in(self, step: int) -> Tensor:
-        """1 (L, 1) for slots whose offset counts by now: the first from the start, then more."""
-        if not self.options.grow:
-            return torch.ones(self.generator.slots, 1)
-        done = step / (self.options.grow * self.settings.steps)
-        return (torch.arange(self.generator.slots) <= done * self.generator.slots).float()[:, None]
-
-    def _redrawn(self, target: Tensor, ws: Tensor) -> dict[str, Tensor]:
+    def _compared(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Terms that compare photos with what their codes draw, and both sides of D."""
-        o, image = self.options, self.draw(ws)
+        o = self.terms
         losses = {"pixel": o.pixel * (image - target).square().mean()}
         with torch.no_grad():
-            true, person = self.features.maps(target), self.describe(target)
-        maps = self.features.maps(image)
+            true, person = self.maps(target), self.person(target)
+        maps = self.maps(image)
         losses["perceptual"] = o.perceptual * distance(maps, true).mean()
         if o.identity:
-            apart = (self.describe(image) - person).square().sum(dim=1)
+            apart = (self.person(image) - person).square().sum(dim=1)
             losses["identity"] = o.identity * apart.mean()
         if o.adversary:
             with frozen(self.judge):
@@ -235,7 +235,7 @@ class VisualTask:
 
     def _near_w(self, ws: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
         """Both sides of D_W, on one random slot of every code (Tov et al. 2021, equation 4)."""
-        o = self.options
+        o = self.terms
         if not o.codes_adversary:
             return {}
         fake = ((ws - self.generator.w_avg) @ self.whiten.T).flatten(0, 1)
@@ -258,7 +258,7 @@ class VisualTask:
             return image
         flip = torch.from_numpy(rng.random(n) < 0.5)[:, None, None, None]
         image = torch.where(flip, image.flip(3), image)
-        out = torch.from_numpy((rng.random((n, 1)) < self.options.moved).astype("float32"))
+        out = torch.from_numpy((rng.random((n, 1)) < self.terms.moved).astype("float32"))
         turn, grow, x, y = (torch.from_numpy(rng.uniform(-1, 1, (4, n, 1))).float() * out).unbind()
         angle, scale = turn[:, 0] * np.deg2rad(3), 1 + 0.03 * grow[:, 0]
         matrix = torch.stack(
@@ -271,6 +271,70 @@ class VisualTask:
         grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
         moved = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
         return torch.where(out[:, :, None, None] > 0, moved, image)
+
+
+class VisualTask(PhotoTask):
+    """Fits `VisualEncoder`; the two judges learn beside it."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        draw: Callable[[Tensor], Tensor],
+        photos: NDArray[np.uint8],
+        drawn: tuple[Tensor, NDArray[np.uint8]],
+        options: VisualOptions,
+        settings: Settings,
+    ) -> None:
+        super().__init__(generator, draw, photos, drawn, options, settings)
+        self.options = options
+        torch.manual_seed(settings.seed)
+        encoder = VisualEncoder(slots=generator.slots, width=generator.width)
+        if options.start:
+            encoder.load_state_dict(native.read(Path(options.start))[0])
+        else:
+            known, _ = native.read(zoo.pull("efficientnet-lite0"))
+            trunk = {n: t for n, t in known.items() if n.startswith(("stem.", "blocks."))}
+            tint = self.color * self.color.norm(dim=0).rsqrt()
+            mean = {"w_avg": generator.w_avg, "color": self.color, "tint": tint}
+            encoder.load_state_dict(encoder.state_dict() | trunk | mean)
+        encoder.describe = self.describe if options.person else None
+        self.encoder = encoder
+        self._hold(encoder)
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """What is new learns faster than the trunk, the judge of codes more slowly."""
+        trunk = [*self.encoder.stem.parameters(), *self.encoder.blocks.parameters()]
+        known = {id(p) for p in trunk}
+        heads = [p for p in self.encoder.parameters() if p.requires_grad and id(p) not in known]
+        return [
+            {"params": trunk, "lr": lr},
+            {"params": heads, "lr": lr * self.options.head_rate},
+            {"params": list(self.judge.parameters()), "lr": lr},
+            {"params": list(self.code_judge.parameters()), "lr": 0.2 * lr},
+        ]
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """The terms of L_E and L_D on photos and drawn faces."""
+        o = self.options
+        target, drawn, codes, rng = self._batch(step)
+        place, offsets = self.encoder.parts(worn(torch.cat([target, drawn]), rng, o.worn))
+        offsets = offsets * self._let_in(step)
+        ws, n = place[:, None] + offsets, len(target)
+        error = (ws[n:] - codes).square().mean() / self.variance
+        losses = {
+            "code": o.code * error,
+            "offsets": o.offsets * (offsets + 1e-9).norm(dim=2).sum(dim=1).mean(),
+        }
+        if n:
+            losses |= self._compared(self.draw(ws[:n]), target) | self._near_w(ws[:n], rng)
+        return losses
+
+    def _let_in(self, step: int) -> Tensor:
+        """1 (L, 1) for slots whose offset counts by now: the first from the start, then more."""
+        if not self.options.grow:
+            return torch.ones(self.generator.slots, 1)
+        done = step / (self.options.grow * self.settings.steps * self.settings.accumulate)
+        return (torch.arange(self.generator.slots) <= done * self.generator.slots).float()[:, None]
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -1,0 +1,221 @@
+"""Trains an encoder that looks again (ReStyle), by the terms that train the visual encoder.
+
+Every photo is looked at several times. Each look has the whole loss of `tedi.training.visual`, and
+its gradient goes no further back than its own move: the code and the drawing that a look begins
+with are taken as given (Alaluf et al. 2021, arXiv 2104.02699, section 3).
+
+For the embedded generator `ResidualEncoder` learns, beside the shipped visual encoder. Of what it
+learns on previews, as there, little is left at full size, unless it is trained on (`full`). For a
+generator from a file a network of the pSp family with six channels learns from nothing, and begins
+at the mean of W: `configs/restyle-file.yaml`. What that training has otherwise than the published
+ones: perceptual features of EfficientNet for LPIPS, dlib's descriptors for ArcFace's, AdamW with a
+falling rate for Ranger, and fresh codes for the pool that D_W is shown.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tedi import config, zoo
+from tedi.allocator import keep_freed_memory
+from tedi.checkpoints import bundle, native
+from tedi.encoders import ENCODERS
+from tedi.encoders.psp import PublishedEncoder
+from tedi.encoders.residual import FromMean, ResidualEncoder
+from tedi.errors import UsageError
+from tedi.interfaces import Generator
+from tedi.inversion.encode import draw_full
+from tedi.losses.perceptual import distance
+from tedi.training.loop import Settings
+from tedi.training.pictures import SIZE, draw_previews, from_bytes, photo_pixels
+from tedi.training.visual import PhotoOptions, PhotoTask, drawn_codes, worn
+
+FIRST = "visual-mobilestylegan-ffhq"
+
+
+@dataclass(frozen=True)
+class RestyleOptions(PhotoOptions):
+    """Settings of the task.
+
+    Raises:
+        UsageError: no look, or no photo.
+    """
+
+    looks: int = 3  # a photo, each with the whole loss
+    measured: int = 50  # held-out photos that the figures are of
+    generator: str = ""  # file of a generator; "" is the embedded one
+    network: str = "psp-backbone"  # of ENCODERS: what learns for a generator from a file
+    depth: int = 50  # of its trunk
+
+    def __post_init__(self) -> None:
+        for name in ("looks", "photo_batch", "measured"):
+            if (value := getattr(self, name)) < 1:
+                raise UsageError(f"{name}: expected 1 or more, got {value}")
+
+
+def make_task(settings: Settings) -> "RestyleTask":
+    """The task; photos are decoded and faces drawn first if need be."""
+    keep_freed_memory()
+    options = config.build(RestyleOptions, settings.options, where="options")
+    generator = _generator(options.generator)
+    draw = torch.compile(generator.preview) if options.compiled else generator.preview
+    ws = drawn_codes(generator, options.drawn if options.drawn_batch else 0)
+    drawn = np.zeros((0, 3, SIZE, SIZE), np.uint8)
+    if options.drawn_batch:
+        drawn = draw_previews(draw, ws, Path(options.drawn_cache))
+    if options.full:
+        draw = partial(draw_full, generator, size=SIZE)
+    photos = photo_pixels(Path(options.photos), Path(options.photo_cache))
+    return RestyleTask(generator, draw, photos, (ws, drawn), options, settings)
+
+
+def _generator(file: str) -> Generator:
+    if file:
+        return bundle.open_generator(Path(file))
+    names = ("mobilestylegan-ffhq", "mobilestylegan-ffhq-preview")
+    return native.load_generator([zoo.pull(name) for name in names])
+
+
+NAMES = (
+    "mean squared error",
+    "perceptual distance",
+    "identity distance",
+    "same person",
+    "offset from one w",
+)
+
+
+class RestyleTask(PhotoTask):
+    """Fits what looks again; the two judges learn beside it."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        draw: Callable[[Tensor], Tensor],
+        photos: NDArray[np.uint8],
+        drawn: tuple[Tensor, NDArray[np.uint8]],
+        options: RestyleOptions,
+        settings: Settings,
+    ) -> None:
+        super().__init__(generator, draw, photos, drawn, options, settings)
+        self.options = options
+        torch.manual_seed(settings.seed)
+        self.looker = self._fresh()
+        self._hold(self.looker)
+
+    def _fresh(self) -> FromMean | ResidualEncoder:
+        """What learns, before it has learned."""
+        if not self.options.generator:
+            first = native.load_visual_encoder(zoo.pull(FIRST))
+            first.describe = self.describe
+            return ResidualEncoder(first)
+        generator, kind = self.generator, ENCODERS[self.options.network]
+        if not (isinstance(kind, type) and issubclass(kind, PublishedEncoder)):
+            raise UsageError(f"network: expected one of the pSp family, got {self.options.network}")
+        sizes: dict[str, Any] = {"slots": generator.slots, "width": generator.width}
+        encoder: PublishedEncoder = kind(channels=6, depth=self.options.depth, **sizes)
+        encoder.w_avg.copy_(generator.w_avg.expand_as(encoder.w_avg))
+        return FromMean(encoder)
+
+    def groups(self, lr: float) -> list[dict[str, Any]]:
+        """The judge of codes learns more slowly."""
+        return [
+            {"params": list(self.looker.parameters()), "lr": lr},
+            {"params": list(self.judge.parameters()), "lr": lr},
+            {"params": list(self.code_judge.parameters()), "lr": 0.2 * lr},
+        ]
+
+    def step(self, step: int) -> dict[str, Tensor]:
+        """The means over looks of the terms on photos and drawn faces."""
+        target, drawn, codes, rng = self._batch(step)
+        n, image = len(target), worn(torch.cat([target, drawn]), rng, self.options.worn)
+        with torch.no_grad():
+            seen, ws = self.looker.see(image), self.looker.begin(image)
+            shown = self.draw(ws)
+        looks: list[dict[str, Tensor]] = []
+        for _ in range(self.options.looks):
+            ws = ws.detach() + self.looker.look(seen, shown)
+            photo = self.draw(ws[:n])
+            looks.append(self._terms(photo, target, ws, codes, rng))
+            with torch.no_grad():
+                shown = torch.cat([photo, self.draw(ws[n:])]) if n < len(ws) else photo.detach()
+        return {name: torch.stack([each[name] for each in looks]).mean() for name in looks[0]}
+
+    def _terms(
+        self, photo: Tensor, target: Tensor, ws: Tensor, codes: Tensor, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """The terms of one look; codes of photos come before those of drawn faces."""
+        o, n = self.options, len(target)
+        offsets = ws[:n] - ws[:n].mean(dim=1, keepdim=True)
+        losses = {"offsets": o.offsets * (offsets + 1e-9).norm(dim=2).sum(dim=1).mean()}
+        if len(codes):
+            losses["code"] = o.code * (ws[n:] - codes).square().mean() / self.variance
+        return losses | self._compared(photo, target) | self._near_w(ws[:n], rng)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Look by look on held-out photos: how like the photo, and how far slots lie apart."""
+        held = np.array(self.photos[-self.options.held_out // 2 :][: self.options.measured])
+        looks: dict[int, list[Tensor]] = {}
+        for image in from_bytes(held).split(1):
+            seen, ws = self.looker.see(image), self.looker.begin(image)
+            for look in range(self.options.looks + 1):
+                shown = self.generator.preview(ws)
+                looks.setdefault(look, []).append(self._figures(shown, image, ws))
+                if look < self.options.looks:
+                    ws = ws + self.looker.look(seen, shown)
+        told = {"photos": float(len(held))}
+        for look, rows in looks.items():
+            values = torch.cat(rows).mean(dim=0).tolist()
+            named = zip(NAMES, values, strict=True)
+            told |= {f"{name}, look {look}": round(value, 4) for name, value in named}
+        return told
+
+    def _figures(self, shown: Tensor, image: Tensor, ws: Tensor) -> Tensor:
+        """Figures (N, 5) in the order of `NAMES`."""
+        apart = (self.describe(shown) - self.describe(image)).norm(dim=1)
+        like = distance(self.features.maps(shown), self.features.maps(image))
+        error = (shown - image).square().mean(dim=(1, 2, 3))
+        offset = (ws - ws.mean(dim=1, keepdim=True)).norm(dim=2).mean(dim=1)
+        same = (apart < self.describe.same).float()
+        return torch.stack([error, like, apart, same, offset], dim=1)
+
+    def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """What looks again alone, in half precision; `tedi` reads a published network's file."""
+        told = {
+            "looks": str(self.options.looks),
+            "recipe": "train/restyle.py",
+            "options": json.dumps(asdict(self.options)),
+        }
+        if isinstance(self.looker, FromMean):
+            encoder, facts = self.looker.encoder, {"n_iters": self.options.looks}
+            state, built = halved(encoder), dict(encoder.config)
+            part = bundle.Bundle("encoder", self.options.network, built, state, facts)
+            tensors, header = bundle.packed({"encoder": part})
+            return tensors, told | header
+        return halved(self.looker), told | {
+            "architecture": "residual",
+            "kind": "visual encoder that looks again",
+            "for": "mobilestylegan-ffhq",
+            "first": zoo.sha256(zoo.pull(FIRST)),
+            "licence": "MIT; trained on CelebA-HQ photos, which are for non-commercial research",
+            "data": "CelebA-HQ photos (Karras et al. 2018; Lee et al. 2020), the last "
+            f"{self.options.held_out} held out, and faces that mobilestylegan-ffhq drew",
+            "note": "Moves of W+ codes, of aligned photos and what the codes draw; looks through "
+            f"{FIRST}.",
+        }
+
+
+def halved(network: nn.Module) -> dict[str, Tensor]:
+    """Its state in half precision, but for the mean of W and what are no real numbers."""
+    state = network.state_dict()
+    whole = {n for n, t in state.items() if n == "w_avg" or not t.is_floating_point()}
+    return {n: t if n in whole else t.half() for n, t in state.items()}
