@@ -285,6 +285,7 @@ def test_facts_name_weights_hashes_and_licences(small):
     assert facts["version"] == f"tedi {__version__}"
     assert facts["numbers"].startswith("float16")
     assert "NVIDIA's non-commercial" in facts["licence"]
+    assert "attributes-lite0: MIT" in facts["licence"]
     assert facts["licence"].endswith("; mine.pkl: that of the file, which tells none")
     assert "synthetic" in facts["note"]
 

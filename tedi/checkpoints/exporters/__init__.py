@@ -161,8 +161,9 @@ def facts_of(
         weights: name -> sha256 of what it was loaded from; terms are told of names in the zoo.
         half: whether its weights are float16.
     """
-    entries = [zoo.find(name) for name in weights if name in zoo.ZOO]
-    own = [f"{name}: that of the file, which tells none" for name in weights if name not in zoo.ZOO]
+    known = {*zoo.ZOO, *zoo.shipped()}
+    entries = [zoo.find(name) for name in weights if name in known]
+    own = [f"{name}: that of the file, which tells none" for name in weights if name not in known]
     return {
         "name": generator.name,
         "part": part,

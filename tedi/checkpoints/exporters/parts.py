@@ -194,7 +194,8 @@ def quiet() -> Iterator[None]:
         logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            for kind in (FutureWarning, DeprecationWarning, torch.jit.TracerWarning):
+                warnings.simplefilter("ignore", kind)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
