@@ -34,6 +34,7 @@ from tedi.inversion import programs
 
 EDIT = importlib.import_module("tedi.cli.edit")
 GENERATE = importlib.import_module("tedi.cli.generate")
+REDO = importlib.import_module("tedi.cli.redo")
 SLOTS, WIDTH = 16, 8
 
 
@@ -59,8 +60,8 @@ def model(monkeypatch):
         tiny.loaded.append(options)
         return tiny
 
-    monkeypatch.setattr(EDIT, "_load", load)
-    monkeypatch.setattr(GENERATE, "_load", load)
+    for module in (EDIT, GENERATE, REDO):
+        monkeypatch.setattr(module, "_load", load)
     return tiny
 
 

@@ -76,7 +76,8 @@ def test_a_file_draws_seeds_and_says_so(tedi_, own):
     record = read_provenance(out[0])
     assert list(record["weights"]) == ["own.safetensors"]
     again = ("run", "own-seed0.png", "--out", "again.png")
-    assert tedi_(*again, "--generator", own)[0] == 0
+    status, _, err = tedi_(*again, "--generator", own)
+    assert status == 0, err
     assert Path("again.png").read_bytes() == Path("own-seed0.png").read_bytes()
     status, _, err = tedi_(*again, "--overwrite")
     assert status == 1
