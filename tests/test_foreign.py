@@ -184,7 +184,7 @@ def test_its_directions_are_fitted_and_shown_and_others_are_refused(tedi_, own, 
     status, out, err = tedi_(*fit, "--space", "s", "--out", "open.safetensors")
     assert (status, out) == (0, ["open.safetensors"]), err
     assert zoo.metadata(Path("open.safetensors"))["for"] == "stylegan2"
-    assert seen == [(1, 3, 64, 64)] * 24
+    assert seen == [(1, 3, 256, 256)] * 24
     torch.save(torch.randn(1, 512), "mine.pt")
     shown = ("directions", "show", "--generator", own, "--strength", "-1:1:2")
     assert tedi_(*shown, "mine.pt", "--out", "a.png")[0] == 0
