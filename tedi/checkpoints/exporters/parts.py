@@ -194,8 +194,9 @@ def quiet() -> Iterator[None]:
         logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            for kind in (FutureWarning, DeprecationWarning, torch.jit.TracerWarning):
+            for kind in (FutureWarning, DeprecationWarning):
                 warnings.simplefilter("ignore", kind)
+            warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
