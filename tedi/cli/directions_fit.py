@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.directions import _find
-from tedi.cli.networks import load_attributes, load_generator
+from tedi.cli.networks import load_attributes, load_generator, resumed
 from tedi.cli.options import MAX_SEED, device_option, generator_option
 from tedi.errors import TediError, UsageError
 
@@ -191,10 +191,8 @@ class Drawing:
             UsageError: seeds that go too far, or a generator that maps each slot apart.
         """
         import torch
-        from tqdm import tqdm
 
         from tedi import attributes, control
-        from tedi.checkpoints.layers import resumed
 
         seeds = range(self.seed, self.seed + self.count)
         if seeds[-1] > MAX_SEED:
@@ -212,14 +210,7 @@ class Drawing:
             return judge(generator.preview(ws[number : number + 1]))[0].cpu()
 
         about = {"seed": self.seed, "psi": PSI, "weights": weights, "judge sha256": sha256}
-        with tqdm(desc="faces", total=self.count, disable=None) as bar:
-            rows = resumed(
-                judged,
-                count=self.count,
-                path=kept,
-                about=about,
-                on_row=lambda done: bar.update(done - bar.n),
-            )
+        rows = resumed(judged, count=self.count, path=kept, about=about, label="faces")
         kept.unlink(missing_ok=True)
         held_out = torch.arange(self.count) % 8 == 7
         labels = attributes.likeliest(rows.float())

@@ -384,8 +384,9 @@ class Bench:
         with torch.no_grad():
             target = fit(photo.image.to(ws), self.size)
             image = draw_full(own, ws, self.size)
-            figures = self.measure(image, target, ws)
-            after = draw_full(own, self.measure.edit(ws), self.size)
+            moved = self.measure.edit(ws)
+            figures = self.measure(image, target, ws, moved)
+            after = draw_full(own, moved, self.size)
             after = keep_detail(target, image.clamp(-1, 1), after.clamp(-1, 1))
             figures["edited_identity"] = self.measure.apart(after, target)
             shown = log_odds(self.judge.network(target))

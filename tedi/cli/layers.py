@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tedi.cli.networks import load_attributes, load_generator
+from tedi.cli.networks import load_attributes, load_generator, resumed
 from tedi.cli.options import MAX_SEED, device_option, generator_option
 from tedi.errors import TediError, UsageError
 from tedi.outputs import picture_format, write_atomically
@@ -230,7 +230,8 @@ def measured(
     generator, model, hashes = _parts(how)
     about = {"seed": how.seed, "psi": how.psi, "pictures": how.pictures, **hashes}
     partial = kept or out.with_name(f"{out.stem}.judged.safetensors")
-    log_p = _with_bar(functools.partial(_judged, generator, model, how), how.count, partial, about)
+    make = functools.partial(_judged, generator, model, how)
+    log_p = resumed(make, count=how.count, path=partial, about=about, label="pairs of faces")
     told = {
         "figures": json.dumps({"pairs": how.count, **about, "judge": Path(how.judge).stem}),
         "for": generator.name,
@@ -243,23 +244,6 @@ def measured(
     if kept is None:
         partial.unlink(missing_ok=True)
     return table
-
-
-def _with_bar(
-    make: "Callable[[int], Tensor]", count: int, kept: Path, about: Mapping[str, Any]
-) -> "Tensor":
-    from tqdm import tqdm
-
-    from tedi.checkpoints.layers import resumed
-
-    with tqdm(desc="pairs of faces", total=count, disable=None) as bar:
-        return resumed(
-            make,
-            count=count,
-            path=kept,
-            about=about,
-            on_row=lambda done: bar.update(done - bar.n),
-        )
 
 
 def _judged(

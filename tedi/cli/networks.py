@@ -1,11 +1,14 @@
 """Networks that a command loads without the whole toolkit, with bars for downloads."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tedi.cli.options import Bars
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tedi.encoders.attributes import AttributeModel
     from tedi.interfaces import Generator
 
@@ -43,6 +46,24 @@ def load_attributes(judge: str, device: str) -> "tuple[AttributeModel, str]":
     path = pulled(judge)[judge] if named else Path(judge)
     model = native.load_attribute_model(path).to(pipeline.choose_device(device))
     return model, zoo.sha256(path)
+
+
+def resumed(
+    make: "Callable[[int], Tensor]", *, count: int, path: Path, about: Mapping[str, Any], label: str
+) -> "Tensor":
+    """`tedi.checkpoints.layers.resumed` with a bar on stderr."""
+    from tqdm import tqdm
+
+    from tedi.checkpoints import layers
+
+    with tqdm(desc=label, total=count, disable=None) as bar:
+        return layers.resumed(
+            make,
+            count=count,
+            path=path,
+            about=about,
+            on_row=lambda done: bar.update(done - bar.n),
+        )
 
 
 def pulled(*names: str) -> dict[str, Path]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 import tedi
-from tedi.cli.options import Bars, align_option, device_option, which_option
+from tedi.cli.networks import pulled
+from tedi.cli.options import align_option, device_option, which_option
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, slug
 
@@ -165,12 +166,9 @@ def _labels(
     from tedi.checkpoints import native
     from tedi.checkpoints.mtcnn import load_detector
 
-    bars = Bars()
-    try:
-        file = Path(parser) if parser.endswith(".safetensors") else zoo.pull(parser, progress=bars)
-        finder = zoo.pull(DETECTOR, progress=bars) if which is not None else None
-    finally:
-        bars.close()
+    named = [] if parser.endswith(".safetensors") else [parser]
+    files = pulled(*named, *([] if which is None else [DETECTOR]))
+    file, finder = files.get(parser, Path(parser)), files.get(DETECTOR)
     model = native.load_parser(file).to(pipeline.choose_device(device))
     hashes = {path.stem: zoo.sha256(path) for path in (file, finder) if path}
     if finder is None:

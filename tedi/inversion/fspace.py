@@ -146,13 +146,16 @@ class FSpace:
         self.first = after(generator, o.at)
         self.p_norm = PNorm.measure(generator, seed=o.seed) if o.p_norm else None
 
-    def __call__(self, target: Tensor, on_step: OnStep | None = None) -> Inversion:
+    def __call__(
+        self, target: Tensor, on_step: OnStep | None = None, *, place: Tensor | None = None
+    ) -> Inversion:
         """Codes of pictures (N, 3, H, H) in [-1, 1], and the generator that draws them.
 
         Args:
             target: faces anywhere in it; brought to the preview's size.
             on_step: told of every step, see `tedi.descent.descend`; the steps of the finish are
                 counted on. If it returns True, what was best until then is the result.
+            place: (N, 2, 3), where the faces lie, as `find_place` gave it; None: it is looked for.
 
         Returns:
             The codes, with a `Based` generator, whose "identity" compares persons upright. Its
@@ -165,7 +168,8 @@ class FSpace:
         check_target(target)
         with torch.inference_mode(mode=False), torch.enable_grad():
             fitted = fit(target.detach().to(self.generator.w_avg), self.size).clone()
-            place, codes = self._read(fitted)
+            place = self._place(fitted) if place is None else place.to(fitted)
+            codes = encode(self.encoder, moved(fitted, inverse(place)))
             begun = self._begin(fitted, codes, place)
             path = BasePath(begun, self._details(codes), self.first, self.options)
             likeness = PlacedLikeness(fitted, place, self.maps, self.describe)
@@ -177,14 +181,12 @@ class FSpace:
                 figures = likeness.all(drawn)
         return Inversion(ws, based, {"figures": figures, "steps": done.steps, "place": place})
 
-    def _read(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (N, 2, 3) of the faces, and codes (N, L, C) of what they are upright."""
+    def _place(self, target: Tensor) -> Tensor:
+        """Places (N, 2, 3) of the faces, or upright ones where they are not looked for."""
         if self.options.search and self.maps is not None:
             networks = {"encode": self.encoder, "draw": self.generator.preview}
-            place = find_place(target, maps=self.maps, **networks)
-        else:
-            place = target.new_tensor(UPRIGHT).repeat(len(target), 1, 1)
-        return place, encode(self.encoder, moved(target, inverse(place)))
+            return find_place(target, maps=self.maps, **networks)
+        return target.new_tensor(UPRIGHT).repeat(len(target), 1, 1)
 
     def _begin(self, target: Tensor, codes: Tensor, place: Tensor) -> Tensor:
         """f₀ (N, D, s, s)."""

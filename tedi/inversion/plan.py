@@ -167,6 +167,7 @@ class _Climb:
         self.told: list[dict[str, Any]] = []
         self.asked = self.short = False
         self._line, self._aside = "", list[str]()
+        self._place: Tensor | None = None  # of the face, once it was looked for
         self.best = self.plain = self._invert(self.program.rungs[0])
         self.pace = Pace(self.best.seconds)
         self._note(self.best)
@@ -225,12 +226,12 @@ class _Climb:
         return fitting
 
     def _upright(self) -> bool:
-        """Whether the face lies as the encoder knows them; a search that fspace makes again."""
+        """Whether the face lies as the encoder knows them."""
         p = self.planner
         assert p.encoder is not None  # the first rung has used it
         target = fit(self.target, preview_size(p.generator))
-        place = p.find(target, encode=p.encoder, draw=p.generator.preview, maps=p.maps)[0].tolist()
-        (along, across, right), (_, _, down) = place
+        self._place = p.find(target, encode=p.encoder, draw=p.generator.preview, maps=p.maps)
+        (along, across, right), (_, _, down) = self._place[0].tolist()
         turned = abs(degrees(atan2(across, along))) > TURN
         scaled = abs(log(hypot(along, across))) > log(SCALE)
         return not (turned or scaled or max(abs(right), abs(down)) > SHIFT)
@@ -294,6 +295,8 @@ class _Climb:
             on_step=self.on_step,
         )
         more = {"start": start.inversion.ws} if start else {}
+        if rung.method == "fspace" and self._place is not None:
+            more["place"] = self._place
         found = kind(p.generator, p.encoder, **known)(self.target, watch, **more)
         figures = {name: float(value[0]) for name, value in found.extras["figures"].items()}
         figures["identity"] **= 0.5

@@ -79,8 +79,8 @@ class Program:
 ENCODER = Rung("encoder", given=False)
 TRIAL = Rung("optimize", 3)
 """Timed, before the steps of others are counted by the time that is left."""
-SPACE = Rung("fspace", 40, 4, given=False, own=True, opening=40.0, pace=(0.7, 1.0), least=0.5)
-"""Its opening is twice a search for the face: once to know whether it is turned at all."""
+SPACE = Rung("fspace", 40, 4, given=False, own=True, opening=20.0, pace=(0.7, 1.0), least=0.5)
+"""Its opening is the search for the face."""
 TUNING = Rung("pti", 60, 6, own=True, opening=6.0, pace=(1.3, 1.5), least=0.5)
 PROGRAMS = {
     "fast": Program(inf, inf, (ENCODER,)),

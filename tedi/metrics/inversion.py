@@ -149,13 +149,16 @@ class Measure:
     p_norm: Codes
 
     @torch.no_grad()
-    def __call__(self, image: Tensor, target: Tensor, ws: Tensor) -> dict[str, Tensor]:
+    def __call__(
+        self, image: Tensor, target: Tensor, ws: Tensor, moved: Tensor
+    ) -> dict[str, Tensor]:
         """Figures (N,) by name.
 
         Args:
             image: what the codes draw, at full size, reduced to the target's (N, 3, h, h).
             target: the photos.
             ws: codes (N, L, C).
+            moved: `edit` of them.
         """
         image = image.clamp(-1, 1)
         return {
@@ -167,7 +170,7 @@ class Measure:
             "w_distance": w_distance(ws, self.w_avg),
             "p_norm": self.p_norm(ws),
             "editability": editability_error(
-                ws, edit=self.edit, draw=self.draw, encode=self.encode
+                ws, edit=lambda _: moved, draw=self.draw, encode=self.encode
             ),
         }
 
