@@ -69,19 +69,40 @@ def fulfil(
         slots: those that may move; None for all.
     """
     codes = encoder.codes
-    before = attributes.log_softmax(codes(ws))
-    wanted = absolute(reading.plain(), before)
-    silent = torch.ones_like(before[:, : len(attributes.GROUPS)])
-    silent = silent.scatter_reduce(1, _members(wanted), wanted, "amin")
+    aim = Aim(reading, attributes.log_softmax(codes(ws)), keep=keep)
+    moved = codes.move(ws, aim, strength=firmness, together=together, slots=slots)
+    # Where nothing is asked, not even rounding is left.
+    return ws + strength * aim.asks[:, None, None] * (moved - ws)
 
-    def objective(log_p: Tensor) -> Tensor:
-        asked = attributes.fit(log_p, wanted).sum(dim=1)
-        drift = attributes.group_sums(before.exp() * (before - log_p))
-        return asked - keep * (drift * silent).sum(dim=1)
 
-    moved = codes.move(ws, objective, strength=firmness, together=together, slots=slots)
-    asked = (wanted < 1).any(dim=1)[:, None, None]  # of nothing, not even rounding is left
-    return ws + strength * asked * (moved - ws)
+class Aim:
+    """What a face is to show: what texts ask of it, and else what it showed before.
+
+    Args:
+        reading: what the texts say.
+        before: log-probabilities (N, V) of the attributes of the faces as they are.
+        keep: weight of the attributes that are not named, against those that are.
+
+    Attributes:
+        asks: (N,) bool, whether a text asks for anything.
+    """
+
+    def __init__(self, reading: Reading, before: Tensor, *, keep: float) -> None:
+        self.before, self.keep = before, keep
+        self.wanted = absolute(reading.plain(), before)
+        silent = torch.ones_like(before[:, : len(attributes.GROUPS)])
+        self.silent = silent.scatter_reduce(1, _members(self.wanted), self.wanted, "amin")
+        self.asks = (self.wanted < 1).any(dim=1)
+
+    def __call__(self, log_p: Tensor) -> Tensor:
+        """How near (N,), in nats and at most 0, faces are to it that show `log_p` (N, V)."""
+        asked = attributes.fit(log_p, self.wanted).sum(dim=1)
+        drift = attributes.group_sums(self.before.exp() * (self.before - log_p))
+        return asked - self.keep * (drift * self.silent).sum(dim=1)
+
+    def shown(self, log_p: Tensor) -> Tensor:
+        """The least likely (N,) of the attributes that are asked for, 0 to 1."""
+        return attributes.fit(log_p, self.wanted).amin(dim=1).exp()
 
 
 def _members(values: Tensor) -> Tensor:

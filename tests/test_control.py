@@ -1,6 +1,7 @@
 """What texts do to codes: wishes made absolute, moves, the ways to edit, and the assembly."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from tiny import TinyGenerator, code_reader, text_encoder, toolkit
 
 from tedi import attributes, control
 from tedi.control import absolute, fulfil, mix
-from tedi.editing import EDITS
+from tedi.editing import EDITS, look
 from tedi.editing import text as ways
 from tedi.encoders.text import ORDERED_GROUPS, Reading
 from tedi.errors import UsageError
@@ -419,3 +420,76 @@ def test_a_code_that_is_edited_stays_as_it_was(model, face):
         ws = control.style_codes(model.generator, [5], psi=0.7)[0]
         edited = model.edit(ws, "a man")[0].ws
     assert torch.equal(edited, model.edit(face, "a man")[0].ws)
+
+
+# --- moves that are looked at --------------------------------------------------------------------
+
+
+class Eye(torch.nn.Module):
+    """Sees the broader a smile the brighter the picture; `looks` counts."""
+
+    def __init__(self, threshold):
+        super().__init__()
+        self.threshold, self.looks = threshold, 0
+
+    def forward(self, image):
+        self.looks += 1
+        logits = torch.zeros(len(image), V)
+        bright = 15 * (image.mean(dim=(1, 2, 3)) - self.threshold)
+        return logits.index_add(1, torch.tensor([column("smile", "broad")]), bright[:, None])
+
+
+BROAD = {"smile": frozenset({"broad"})}
+
+
+def look_with(encoder, monkeypatch, threshold):
+    eye = Eye(threshold)
+    monkeypatch.setattr(look.native, "load_attribute_model", lambda path: eye)
+    return EDITS["look"](TinyGenerator(), encoder), eye
+
+
+def brightness(ws):
+    return TinyGenerator().preview(ws).mean(dim=(1, 2, 3))
+
+
+def test_what_is_seen_at_once_is_not_corrected(encoder, monkeypatch):
+    way, eye = look_with(encoder, monkeypatch, threshold=-2.0)
+    ws, said = some_codes(encoder), reading(BROAD)
+    found = way(ws, [""] * N, said, strength=1, new=False)
+    usual = EDITS["default"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=False)
+    torch.testing.assert_close(found, usual)
+    assert eye.looks == 3 * N  # before, at the move, and at the move without wandering
+
+
+def test_what_is_not_seen_is_corrected_until_it_is(encoder, monkeypatch):
+    ws, said = some_codes(encoder), reading(BROAD)
+    usual = EDITS["default"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=True)
+    threshold = float(brightness(usual).max()) + 0.02
+    monkeypatch.setattr(look, "STEPS", replace(look.STEPS, steps=100))
+    way, eye = look_with(encoder, monkeypatch, threshold)
+    found = way(ws, [""] * N, said, strength=1, new=True)
+    correction = found - usual
+    torch.testing.assert_close(correction, correction[:, :1].expand_as(correction))
+    assert (brightness(found) > brightness(usual)).all()
+    seen = control.Aim(said, torch.zeros(N, V), keep=0.0).shown(
+        attributes.log_softmax(eye(TinyGenerator().preview(found)))
+    )
+    assert (seen >= look.ENOUGH).all()
+    assert eye.looks < N * (2 + 2 * look.STEPS.steps)  # which ended early
+    half = way(ws, [""] * N, said, strength=0.5, new=True)
+    torch.testing.assert_close(half - ws, 0.5 * (found - ws), atol=1e-5, rtol=1e-4)
+
+
+def test_a_corrected_row_does_not_depend_on_its_neighbours(encoder, monkeypatch):
+    way, _ = look_with(encoder, monkeypatch, threshold=0.1)
+    ws, said = some_codes(encoder), reading(BROAD)
+    whole = way(ws, [""] * N, said, strength=1, new=False)
+    alone = way(ws[1:2], [""], said.of(slice(1, 2)), strength=1, new=False)
+    torch.testing.assert_close(whole[1:2], alone)
+
+
+def test_nobody_looks_where_nothing_is_asked(encoder, monkeypatch):
+    way, eye = look_with(encoder, monkeypatch, threshold=0.0)
+    ws = some_codes(encoder)
+    assert torch.equal(way(ws, [""] * N, reading(), strength=1, new=False), ws)
+    assert eye.looks == N

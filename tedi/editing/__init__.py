@@ -8,12 +8,16 @@ EDITS = Table(
         "default": "tedi.editing.text:Search",
         "global": "tedi.editing.channels:Global",
         "linear": "tedi.editing.text:Linear",
+        "look": "tedi.editing.look:Look",
         "mix": "tedi.editing.text:Mix",
         "optimize": "tedi.editing.text:Optimize",
         "tedigan": "tedi.editing.tedigan:TediGANMix",
     },
 )
 """Ways for a text to change codes: what `--method` chooses from."""
+
+USES = {"global": ("slopes-ffhq",), "look": ("attributes-lite0",)}
+"""Weights that ways draw on beside those of the generator and of the text encoder."""
 
 MAPPER = "mapper:"
 """Begins the method of records that is a file of one's own; see `tedi.editing.mapper`."""

@@ -22,13 +22,14 @@ from torch import Tensor
 from tedi import attributes, zoo
 from tedi.checkpoints import slopes as files
 from tedi.control import absolute
+from tedi.editing import USES
 from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.grammar import ORDERED
 from tedi.interfaces import Generator
 from tedi.semantics.channels import CONTRASTS, StyleMoves
 
-SHIPPED = "slopes-ffhq"
+[SHIPPED] = USES["global"]
 RIDGE = 0.1  # ε of `StyleMoves`
 BETA = 0.2
 LIKELY = 0.9  # probability of what a text says that strength 1 aims at

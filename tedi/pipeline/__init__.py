@@ -27,7 +27,7 @@ from torch import Tensor
 from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
-from tedi.editing import EDITS, MAPPER
+from tedi.editing import EDITS, MAPPER, USES
 from tedi.editing.mapper import way_of
 from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
@@ -41,7 +41,7 @@ from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
 from tedi.pipeline.content import Content, Contents, Source
 from tedi.pipeline.foreign import Foreign, open_foreign, unknown_w
-from tedi.pipeline.photos import Photos
+from tedi.pipeline.photos import Photos, fetched
 from tedi.prompts import STRENGTH
 
 log = logging.getLogger(__name__)
@@ -512,7 +512,7 @@ class Toolkit:
             told |= self.contents.told(content)
         record = self._record("generate", method, preview)
         if content is not None:
-            record["weights"] = self.weights | self.contents.weights(content.codes)
+            record["weights"] |= self.contents.weights(content.codes)
             if content.places:
                 record["weights"] |= self.contents.parser
         return {"command": record.pop("command"), **told, **record}
@@ -522,7 +522,8 @@ class Toolkit:
         """Name -> sha256 of all weights that a record may name."""
         if self._text is None:
             return self.weights
-        return self.weights | self.contents.weights(["sketch"]) | self.contents.parser
+        modalities = self.contents.weights(["sketch"]) | self.contents.parser
+        return self.weights | modalities | _sums(itertools.chain(*USES.values()))
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
         place = self.transform
@@ -537,9 +538,19 @@ class Toolkit:
             "preview": preview,
             "dtype": str(self.dtype).removeprefix("torch."),
             "version": __version__,
-            "weights": self.weights,
+            "weights": self.weights | _sums(USES.get(method, ())),
             **told,
         }
+
+
+def _sums(names: Iterable[str]) -> dict[str, str]:
+    """Name -> sha256 of weights."""
+    return {name: _sum(name) for name in names}
+
+
+@functools.cache
+def _sum(name: str) -> str:
+    return fetched(name, None)[1]
 
 
 def says_something(said: Reading) -> bool:
