@@ -8,20 +8,25 @@ import importlib.util
 import json
 import sys
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from test_transform import network, some_codes
+from tiny import code_reader, text_encoder, toolkit
 
 import tedi
 from tedi.cli import run
+from tedi.cli.video_networks import _moved
 from tedi.errors import TediError, UsageError
-from tedi.faces import Detected, quad_of
-from tedi.video import Clip, Networks, Settings, Tracker, frames, open_source
-from tedi.video import files as video_files
-from tedi.video.clip import work_folder
-from tedi.video.compose import keep, put_back
+from tedi.faces import Detected, quad_of, within
+from tedi.video import Clip, Networks, Seen, Settings, Tracker, frames, open_source, writer
+from tedi.video.clip import spread, work_folder
+from tedi.video.compose import keep, may_change, put_back
+from tedi.video.files import read_record
+from tedi.video.place import seen_by, still
 from tedi.video.smooth import NONE, kernel, shares, smoothed
 
 av = pytest.importorskip("av")
@@ -126,11 +131,11 @@ def written(source, out, *, record=None, audio=True):
             if piece:
                 piece.__exit__(None, None, None)
             pieces.append((out.with_name(f"{len(pieces)}.mp4"), frame.time))
-            encoder = video_files.choose_encoder()
-            piece = video_files.Piece(pieces[-1][0], source, encoder=encoder, crf=10)
+            encoder = writer.choose_encoder()
+            piece = writer.Piece(pieces[-1][0], source, encoder=encoder, crf=10)
         piece.write(frame.pixels, frame.time, frame.duration)
     piece.__exit__(None, None, None)
-    video_files.join(pieces, source, out, record=record or {}, audio=audio)
+    writer.join(pieces, source, out, record=record or {}, audio=audio)
 
 
 def times(number):
@@ -222,11 +227,11 @@ def test_the_file_says_that_it_is_synthetic(tmp_path):
         out = tmp_path / f"out{suffix}"
         record = {"prompt": "older — älter", "edits": [1]}
         written(open_source(tmp_path / "in.mp4"), out, record=record)
-        assert video_files.read_record(out) == record
+        assert read_record(out) == record
         with av.open(str(out)) as container:
             told = " ".join(container.metadata.values())
         assert "trainedAlgorithmicMedia" in told
-    assert video_files.read_record(tmp_path / "in.mp4") is None
+    assert read_record(tmp_path / "in.mp4") is None
 
 
 def bad_files(folder):
@@ -306,6 +311,8 @@ def test_a_video_that_breaks_off_says_where(tmp_path, share):
         (["--out", "a.mkv", "--start", "9"], "ends at"),
         (["--out", "a.mkv", "--start", "2", "--end", "1"], "start < end"),
         (["--out", "a.mkv", "--face", "all"], "one face"),
+        (["--out", "a.mkv", "--key-frames", "3"], "--key-frames: is for --tune"),
+        (["--out", "a.mkv", "--crop", "face", "--field", "0.1"], "--field: is for --crop first"),
         (["--out", "a.mkv", "--strength", "1,2"], "2 numbers for 1 texts"),
         (["--out", "there.mkv"], "already exists"),
     ],
@@ -336,7 +343,7 @@ def test_another_encoder_stands_in_and_it_is_said(tmp_path, monkeypatch):
 
     assert encoder_told() == []
     names = {"libnone": "nothing", "mpeg4": "MPEG-4 part 2"}
-    monkeypatch.setattr(video_files, "ENCODERS", names)
+    monkeypatch.setattr(writer, "ENCODERS", names)
     assert "no libnone" in encoder_told()[0]
     films.write(tmp_path / "in.mp4", walk(6))
     written(open_source(tmp_path / "in.mp4"), tmp_path / "out.mp4")
@@ -541,7 +548,7 @@ def clip(tmp_path):
 
 
 def made(clip, out, networks, *, settings=None, resume=False, run_=None, stop=None):
-    """Run both passes; `stop` breaks off at a frame of a pass."""
+    """Run all passes; `stop` breaks off at a frame or step of a pass."""
 
     def progress(name, done, total):
         if stop == (name, done):
@@ -551,6 +558,7 @@ def made(clip, out, networks, *, settings=None, resume=False, run_=None, stop=No
         open_source(clip), out, networks, settings or Settings(), run=run_ or {}, resume=resume
     )
     found = one.find(progress)
+    found |= one.tune(progress)
     one.draw({"made": "here"} | found, progress)
     return found
 
@@ -642,6 +650,350 @@ def test_a_video_without_a_face_leaves_nothing(tmp_path, networks):
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
+# --- tuning --------------------------------------------------------------------------------------
+
+
+class Tuner:
+    """Stands for a generator that learns to draw the mean colour of the pictures it is shown."""
+
+    STEPS = 3
+
+    def __init__(self, networks):
+        self.asked, self.drawn = [], []
+        self.networks = Networks(**vars(networks) | {"tune": self.tune, "tuned": self.tuned})
+
+    def tune(self, target, ws, path, tell):
+        self.asked.append((target, ws))
+        for step in range(self.STEPS):
+            tell(step + 1, self.STEPS)
+        path.write_text(json.dumps(target.mean(dim=(0, 2, 3)).tolist()))
+
+    def tuned(self, path):
+        colour = torch.tensor(json.loads(path.read_text()))
+
+        def draw_(ws):
+            self.drawn.append((colour, ws))
+            return (draw(ws) + 0 * colour[:, None, None]).clamp(-1, 1)
+
+        return Networks(**vars(self.networks) | {"draw": draw_})
+
+
+def test_key_frames_are_spread():
+    assert spread(range(100), 4) == [12, 37, 62, 87]
+    assert spread([3, 5, 9], 8) == [3, 5, 9]
+    assert spread(np.arange(7), 1) == [3]
+
+
+def test_a_generator_is_tuned_to_each_person_at_the_codes_that_are_drawn(clip, tmp_path, networks):
+    tuner = Tuner(networks)
+    found = made(clip, tmp_path / "out.mp4", tuner.networks, settings=Settings(tune=3))
+    assert found["key_frames"] == [[1, 5, 11], [14, 16, 18]]
+    assert len(tuner.asked) == 2
+    drawn_ = {}
+    for number, (_, ws) in zip([*range(6), *range(9, 20)], tuner.drawn[0::2], strict=True):
+        drawn_[number] = ws
+    for (target, ws), key_frames in zip(tuner.asked, found["key_frames"], strict=True):
+        assert target.shape == (3, 3, 256, 256)
+        assert torch.equal(ws, torch.cat([drawn_[n] for n in key_frames]))
+    red, blue = (target.mean(dim=(0, 2, 3)) for target, _ in tuner.asked)
+    assert red[0] > red[2]
+    assert blue[2] > blue[0]
+    by = torch.stack([colour for colour, _ in tuner.drawn])  # before and after the edit
+    assert torch.allclose(by[:20], red)
+    assert torch.allclose(by[20:], blue)
+
+
+@pytest.mark.parametrize("stop", [("tuning", 5), ("drawing", 10)])
+def test_what_was_tuned_is_not_tuned_again(clip, tmp_path, networks, short_parts, stop):
+    whole, out, settings = tmp_path / "whole.mp4", tmp_path / "out.mp4", Settings(tune=2)
+    made(clip, whole, Tuner(networks).networks, settings=settings)
+    with pytest.raises(KeyboardInterrupt):
+        made(clip, out, Tuner(networks).networks, settings=settings, stop=stop)
+    with pytest.raises(UsageError, match="another tune"):
+        made(clip, out, networks, resume=True)
+    again = Tuner(networks)
+    made(clip, out, again.networks, settings=settings, resume=True)
+    assert len(again.asked) == (1 if stop[0] == "tuning" else 0)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_networks_that_cannot_be_tuned_say_so(clip, tmp_path, networks):
+    with pytest.raises(UsageError, match="--tune: these networks"):
+        made(clip, tmp_path / "out.mp4", networks, settings=Settings(tune=2))
+
+
+# --- squares that stay ---------------------------------------------------------------------------
+
+
+def turning(count, *, step=4.0, degrees=3.0, side=60.0):
+    """Squares of a face that walks to the right, turns and grows."""
+    return np.array([films.quad((60 + step * n, 50, side + n, degrees * n)) for n in range(count)])
+
+
+def test_a_square_stays_until_the_head_would_be_cut():
+    quads, runs = turning(12), np.zeros(12, int)
+    crops = still(quads, runs, reach=0.25)
+    moved = [within(*pair) for pair in zip(quads, crops, strict=True)]
+    assert [place.degrees for place in moved] == pytest.approx([-3.0 * n for n in range(12)])
+    assert [place.scale for place in moved] == pytest.approx([1.0] * 12)
+    right = [min(0.25, 4 * n / (60 + n)) for n in range(12)]
+    assert [place.tx for place in moved] == pytest.approx(right)
+    assert [place.ty for place in moved] == pytest.approx([0.0] * 12)
+    middles = crops.mean(1)
+    assert (middles[:5] == middles[0]).all()  # it stays, and then nothing jumps
+    assert np.abs(np.diff(middles[:, 0])).max() < 5
+
+
+def test_each_shot_has_its_own_square_and_gaps_have_none():
+    quads = np.array([films.quad((50 + n, 60, 40, 0)) for n in range(6)])
+    crops = still(quads, np.array([0, 0, NONE, 0, 1, 1]), reach=0.5)
+    assert crops[3] == pytest.approx(crops[0])
+    assert crops[2] == pytest.approx(quads[2])
+    assert crops[4:] == pytest.approx(np.array([quads[4]] * 2))
+
+
+def test_no_reach_goes_with_the_face():
+    quads = turning(5)
+    assert still(quads, np.zeros(5, int), reach=0).mean(1) == pytest.approx(quads.mean(1))
+    with pytest.raises(UsageError, match="reach"):
+        still(quads, np.zeros(5, int), reach=-0.1)
+    with pytest.raises(UsageError, match="runs: expected 5"):
+        still(quads, np.zeros(4, int), reach=0.1)
+
+
+def test_one_square_shows_what_another_did():
+    image = torch.rand(1, 3, 40, 40)
+    whole, right = films.quad((50, 50, 40, 0)), films.quad((60, 50, 20, 0))
+    assert torch.allclose(seen_by(image, whole, whole, 40), image, atol=1e-6)
+    assert torch.allclose(seen_by(image, whole, right, 20), image[:, :, 10:30, 20:], atol=1e-5)
+    quarter = seen_by(image, whole, films.quad((50, 50, 40, 90)), 40)  # turned clockwise
+    assert torch.allclose(quarter, image.rot90(1, (2, 3)), atol=1e-4)
+    beyond = seen_by(image, whole, films.quad((200, 50, 20, 0)), 8)  # as the border is
+    assert torch.allclose(beyond[..., 0], beyond[..., 7])
+
+
+class Known:
+    """A tracker that is told where the face is."""
+
+    quads = ()
+
+    def __init__(self, *_, **__):
+        self.at = 0
+
+    def __call__(self, pixels):
+        self.at += 1
+        return Seen(0, 0, self.quads[self.at - 1])
+
+    def state(self):
+        return {"at": self.at}
+
+    def restore(self, state):
+        self.at = state["at"]
+
+
+@pytest.fixture
+def walking(tmp_path, monkeypatch):
+    """A clip of noise whose face is said to walk, to turn and to grow."""
+    quads = turning(9)
+    monkeypatch.setattr("tedi.video.clip.Tracker", Known)
+    monkeypatch.setattr(Known, "quads", quads)
+    noise = np.random.default_rng(0).integers(60, 190, (HEIGHT, WIDTH, 3), "uint8")
+    films.write(tmp_path / "in.mp4", [noise] * 9)
+    return tmp_path / "in.mp4", quads
+
+
+def moving_networks(networks, G):
+    """Networks that draw by a StyleGAN3; the edit is another code."""
+    codes = some_codes(G, 2)
+    cli = partial(_moved, G, 0.25)
+    own = {"encode": lambda image: codes[:1], "edit": lambda ws: codes[1:], "fine": (5,)}
+    return Networks(**vars(networks) | own | {"draw": G.synthesis, "place": cli})
+
+
+def test_known_moves_are_given_to_the_generator(walking, tmp_path, networks):
+    path, _ = walking
+    told = []
+
+    def place(transform):
+        told.append(transform)
+        return lambda ws: draw(ws).expand(-1, -1, 32, 32)
+
+    parts = vars(networks) | {"place": place}
+    settings = Settings(crop="first", field=0.4, smooth=0)
+    made(path, tmp_path / "out.mp4", Networks(**parts), settings=settings)
+    assert len(told) == 9
+    assert [one.degrees for one in told] == pytest.approx([-3.0 * n for n in range(9)], abs=1e-6)
+    right = [min(0.4, 4 * n / (60 + n)) for n in range(9)]
+    assert [one.tx for one in told] == pytest.approx(right, abs=1e-6)
+
+
+def test_a_moved_drawing_lies_where_an_upright_one_would(walking, tmp_path, networks):
+    """Near the face's middle: the drawing of StyleGAN3 turns with the face."""
+    path, quads = walking
+    parts = moving_networks(networks, network())
+    shown = {}
+    for crop, field in (("face", 0.0), ("first", 0.25)):
+        out = tmp_path / f"{crop}.mp4"
+        settings = Settings(crop=crop, field=field, detail=0.0, smooth=0, crf=0)
+        made(path, out, parts, settings=settings)
+        shown[crop] = read(out)
+        assert packets(out, "audio") == packets(path, "audio")
+    first = read(path)
+    for n in (0, 4, 8):
+        x, y = quads[n].mean(0).round().astype(int)
+        inner = np.s_[y - 14 : y + 14, x - 14 : x + 14]
+        upright, moved = (shown[crop][n][inner].astype(float) for crop in ("face", "first"))
+        off = np.abs(moved - upright).mean()
+        assert off < 0.25 * np.abs(upright - first[n][inner]).mean()
+        turned_back = np.abs(shown["face"][n][inner].astype(float) - shown["face"][0][inner]).mean()
+        assert n == 0 or off < 0.5 * turned_back
+
+
+def test_a_stopped_run_of_a_square_that_stays_goes_on(walking, tmp_path, networks, short_parts):
+    parts, settings = moving_networks(networks, network()), Settings(crop="first", field=0.25)
+    whole, out = tmp_path / "whole.mp4", tmp_path / "out.mp4"
+    made(walking[0], whole, parts, settings=settings)
+    with pytest.raises(KeyboardInterrupt):
+        made(walking[0], out, parts, settings=settings, stop=("drawing", 6))
+    made(walking[0], out, parts, settings=settings, resume=True)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_square_that_stays_needs_a_generator_that_moves(clip, tmp_path, networks):
+    with pytest.raises(UsageError, match="--crop first: this generator draws upright"):
+        made(clip, tmp_path / "out.mp4", networks, settings=Settings(crop="first"))
+    assert not work_folder(tmp_path / "out.mp4").exists()
+    with pytest.raises(UsageError, match="--field: is for --crop first"):
+        Settings(field=0.1)
+    with pytest.raises(UsageError, match=r"--field: expected 0 to 0\.5"):
+        Settings(crop="first", field=0.6)
+
+
+class Parser:
+    """Sees a person everywhere."""
+
+    def scores(self, image):
+        scores = torch.zeros(len(image), 19, 128, 128)
+        scores[:, 1] = 9
+        return scores
+
+
+@pytest.fixture
+def moving_model(monkeypatch):
+    """A toolkit of a small StyleGAN3 whose W words know, and stand-ins."""
+    G = network()
+    assembled = toolkit(G, text_encoder(code_reader(slots=G.slots, channels=G.width)))
+    codes = some_codes(G)
+    looks = {"detector": detect, "identity": describe, "encoder": lambda image: codes}
+    vars(assembled.photos).update(looks, parser=Parser())
+    monkeypatch.setattr("tedi.cli.video._load", lambda **_: assembled)
+    return assembled
+
+
+def test_stylegan3_moves_the_face_from_the_command_line(
+    clip, tmp_path, moving_model, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def place(generator, field, place_):
+        asked.append((field, place_))
+        return _moved(generator, field, place_)
+
+    monkeypatch.setattr("tedi.cli.video_networks._moved", place)
+    arguments = ["video", "in.mp4", "smiling", "--end", "0.24", "--anyway", "--json"]
+    assert run([*arguments, "--out", "a.mp4", "--field", "0.1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["crop"], told["field"]) == ("first", 0.1)
+    assert {field for field, _ in asked} == {0.1}
+    quad = quad_of(detect(drawn((20, 40, BOX, RED)))[0].points)
+    steps = np.arange(6) / np.linalg.norm(quad[3] - quad[0])  # the square walks a pixel a frame
+    right = np.array([place_.tx for _, place_ in asked[:6]])
+    assert np.abs(right - np.minimum(steps, 0.1)).max() < 0.012
+    asked.clear()
+    assert run([*arguments, "--out", "b.mp4", "--crop", "face"]) == 0
+    record = read_record("b.mp4")
+    assert (record["crop"], record["field"], asked) == ("face", 0.0, [])
+    assert packets("a.mp4", "audio") == packets("b.mp4", "audio") != []
+
+
+def test_a_generator_of_another_w_is_told_of_at_once(clip, tmp_path, moving_model, capsys):
+    moving_model._text = None
+    assert run(["video", str(clip), "smiling", "--out", str(tmp_path / "a.mp4")]) == 2
+    assert "TEXT: tedi's networks know the W of" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+# --- heads ---------------------------------------------------------------------------------------
+
+
+def test_the_ground_about_a_head_stays_the_photo():
+    photo = torch.rand(1, 3, 64, 64) * 0.4 - 0.2
+    before, after = photo + 0.02, torch.full_like(photo, 0.9)
+    head = torch.zeros(1, 1, 16, 16)
+    head[:, :, :, :8] = 1
+    kept = keep(photo, before, after, head=head)
+    assert kept[..., :28] == pytest.approx(after[..., :28], abs=1e-5)
+    assert kept[..., 36:] == pytest.approx(photo[..., 36:], abs=1e-6)
+    assert (keep(photo, before, after, head=head, share=0) == after).all()
+
+
+@pytest.mark.parametrize(
+    ("photo", "before", "after", "may"),
+    [
+        (1, 1, 1, 1),  # the person
+        (0, 0, 0, 0),  # the ground
+        (0, 0, 1, 1),  # hair that grows over it
+        (1, 1, 0, 1),  # hair that goes
+        (1, 0, 0, 0),  # hair that the code has missed
+        (0, 1, 1, 0),  # hair that the code has made up
+        (0, 1, 0, 0),
+    ],
+)
+def test_an_edit_may_change_the_person_and_what_it_adds_and_takes(photo, before, after, may):
+    shares_ = [torch.full((1, 1, 9, 9), float(share)) for share in (photo, before, after)]
+    assert torch.allclose(may_change(*shares_), torch.full((1, 1, 9, 9), float(may)))
+
+
+def test_a_border_that_moves_by_a_hair_opens_no_ground():
+    before, after = torch.zeros(2, 1, 1, 16, 16)
+    before[..., :7], after[..., :8] = 1, 1
+    assert may_change(before, before, after)[..., 9:].max() == 0
+    after[..., :12] = 1
+    assert may_change(before, before, after)[..., 9:11].min() > 0.9
+
+
+@pytest.mark.parametrize("crop", ["face", "first"])
+def test_heads_are_found_in_frames_and_drawings(walking, tmp_path, networks, short_parts, crop):
+    """In the frame the head is the left half, before the edit there is none, after it the upper."""
+    path, quads = walking
+
+    def head(image):
+        share = torch.zeros(len(image), 1, 128, 128)
+        for one, picture in zip(share, image, strict=True):
+            if picture.std() > 0.1:
+                one[..., :64] = 1
+            elif picture.mean() > 0:
+                one[:, :64] = 1
+        return share
+
+    def plain(ws):
+        return ws[:, :1, :1, None].sign().expand(-1, 3, 32, 32)
+
+    black, white = torch.full((1, 4, 8), -1.0), torch.full((1, 4, 8), 1.0)
+    own = {"encode": lambda image: black, "edit": lambda ws: white, "draw": plain, "head": head}
+    parts = Networks(**vars(networks) | own | {"place": lambda _: plain})
+    made(path, tmp_path / "out.mp4", parts, settings=Settings(crop=crop, smooth=1, crf=0))
+    clips = (read(tmp_path / "out.mp4"), read(path))
+    for n in (0, 4, 8):
+        away = np.abs(clips[0][n].astype(float) - clips[1][n]).mean(axis=2)
+        across, down = (quads[n][3] - quads[n][0]) / 4, (quads[n][1] - quads[n][0]) / 4
+        places = [quads[n].mean(0) + x * across + y * down for y in (-1, 1) for x in (-1, 1)]
+        found = [away[y - 2 : y + 3, x - 2 : x + 3].mean() for x, y in np.rint(places).astype(int)]
+        assert min(found[:2]) > 60
+        assert max(found[2:]) < 6
+
+
 # --- the real networks ---------------------------------------------------------------------------
 
 
@@ -697,7 +1049,7 @@ def test_a_video_is_edited_from_the_command_line(model, filmed, tmp_path, monkey
     assert told["path"] == "out.mp4"
     assert told["without_face"] == 2
     assert "2 of 10 frames stay as they are: 8-9" in err
-    record = video_files.read_record("out.mp4")
+    record = read_record("out.mp4")
     assert record["edits"][0]["text"] == "with glasses"
     assert set(record["weights"]) >= {"mobilestylegan-ffhq", "mtcnn"}
     before, after = read(path), read("out.mp4")
@@ -711,6 +1063,27 @@ def test_a_video_is_edited_from_the_command_line(model, filmed, tmp_path, monkey
     assert run(["video", path, "a zebra on a bicycle", "--out", "b.mp4"]) == 2
     assert "nothing of" in capsys.readouterr().err
     assert [p.name for p in Path().iterdir()] == ["out.mp4"]
+
+
+def test_a_video_is_tuned_from_the_command_line(model, filmed, tmp_path, monkeypatch, capsys):
+    from tedi.inversion.pti import PivotalTuning, TuningOptions
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tedi.cli.video._load", lambda **_: model)
+    monkeypatch.setattr(PivotalTuning, "defaults", TuningOptions(steps=2, local=0.0))
+    saved = []
+    monkeypatch.setattr("tedi.video.store.Store.clear", lambda store: saved.append(store.folder))
+    assert run(["video", str(filmed[0]), "smiling", "--tune", "--key-frames", "2"]) == 0
+    [out] = capsys.readouterr().out.split()
+    record = read_record(out)
+    assert (record["tune"], record["key_frames"]) == (2, [[2, 6]])
+    assert "attributes-lite0" in record["weights"]
+    tuned = model.load_generator(saved[0] / "tuned-00000.safetensors")
+    assert tuned is not model.generator
+    assert not torch.equal(
+        tuned.preview(tuned.w_avg.expand(1, 16, -1)),
+        model.generator.preview(tuned.w_avg.expand(1, 16, -1)),
+    )
 
 
 def test_a_dry_run_tells_how_texts_are_read(model, filmed, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,5 @@
 """`tedi video`: a video and words in, the video with its face changed out."""
 
-import functools
 import json
 import os
 import sys
@@ -11,23 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.faces import MAX_STRENGTH, Step, apply
+from tedi.cli.faces import MAX_STRENGTH, Step
 from tedi.cli.generate import _exists, _load
 from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import Which, device_option, models_of, models_option
 from tedi.cli.photos import detail_option
+from tedi.cli.video_networks import moves, networks_of
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.outputs import slug
 from tedi.prompts import STRENGTH, clean
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tedi.pipeline import Toolkit
-    from tedi.video import Networks, Settings, Source
+    from tedi.video import Settings, Source
 
 MAX_LISTED = 8  # gaps that are told one by one
+FIELD = 0.25  # widths more on every side
+KEY_FRAMES, MAX_KEY_FRAMES = 6, 64  # that a generator is tuned to
 
 
 class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -102,9 +102,34 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Frames on each side over which codes and places are smoothed; 0 for none.",
 )
 @click.option(
+    "--crop",
+    type=click.Choice(["face", "first"]),
+    help="The square that is drawn: it goes and turns with the face, or stays where the shot first "
+    "showed it, and the generator moves the face.  [default: first for a StyleGAN3, else face]",
+)
+@click.option(
+    "--field",
+    type=click.FloatRange(0, 0.5),
+    default=FIELD,
+    show_default=True,
+    help="Widths that --crop first draws more on every side, for large hair and steps aside.",
+)
+@click.option(
     "--per-frame",
     is_flag=True,
     help="Find the edit for each frame by itself, not once for the clip: it flickers more.",
+)
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Tune the generator to the person first: more alike, and minutes more.",
+)
+@click.option(
+    "--key-frames",
+    type=click.IntRange(1, MAX_KEY_FRAMES),
+    default=KEY_FRAMES,
+    show_default=True,
+    help="Frames of each person, spread over the video, that --tune looks at.",
 )
 @detail_option
 @click.option(
@@ -133,7 +158,11 @@ def video(
     end: float | None,
     size: str,
     smooth: int,
+    crop: str | None,
+    field: float,
     per_frame: bool,
+    tune: bool,
+    key_frames: int,
     detail: float,
     crf: int,
     audio: bool,
@@ -156,16 +185,23 @@ def video(
     tedi video in.mp4 "older" "with glasses" --strength 0.7,1
     tedi video party.mp4 "smiling" --face 2 --start 4 --end 9.5
     tedi video in.mp4 "smiling" --out out.mp4 --resume
+    tedi video in.mp4 "smiling" --tune --key-frames 10
+    tedi video in.mp4 "smiling" --generator my-stylegan3.safetensors --field 0.1
 
-    A run that was stopped leaves a folder OUT.work; --resume goes on with it. The path goes to
+    A generator of one's own must have the W that tedi's words know; others are refused. A run
+    that was stopped leaves a folder OUT.work; --resume goes on with it. The path goes to
     stdout, progress and remarks to stderr.
     """  # noqa: D301
     from tedi import zoo
     from tedi.video import Settings, open_source
-    from tedi.video.files import check_out
+    from tedi.video.writer import check_out
 
     if which == "all":
         raise UsageError("--face: one face of a video is changed at a time; give largest or K")
+    if not tune and _given("key_frames"):
+        raise UsageError("--key-frames: is for --tune; pass that, too, or leave it out")
+    if crop == "face" and _given("field"):
+        raise UsageError("--field: is for --crop first; pass that, or leave it out")
     asked = [clean(text) for text in texts]
     steps = _steps(asked, strength, method)
     source = open_source(video, start=start, end=end)
@@ -175,12 +211,19 @@ def video(
         raise _exists(path)
     models = models_of(generator, encoder)
     model = _load(**models, device=device, dtype="float32", compiled=False)
+    if not model.reads_codes:
+        from tedi.pipeline.foreign import unknown_w
+
+        raise unknown_w("TEXT", model.generator)
     if dry_run:
         return explain(model.text, asked, as_json=as_json)
+    kept: Any = crop or ("first" if moves(model.generator) else "face")
+    wide = field if kept == "first" or _given("field") else 0.0
     listen = Listener(model.text, anyway=anyway)
     unheard = [phrase for text in asked for phrase in listen(text)]
     face: Any = which
-    settings = Settings(face, smooth, detail, per_frame, crf, audio)
+    count = key_frames if tune else 0
+    settings = Settings(face, smooth, detail, per_frame, crf, audio, count, kept, wide)
     plan = Plan(source, path, steps, size, settings)
     notes = [*source.notes, *encoder_told()]
     _remark(notes)
@@ -212,13 +255,20 @@ class Plan:
         """Write the video; gives its record."""
         from tedi.video import Clip
 
-        networks = networks_of(model, self.steps, size=self.size, anyway=anyway)
+        networks = networks_of(
+            model,
+            self.steps,
+            size=self.size,
+            anyway=anyway,
+            tune=self.settings.tune > 0,
+            field=self.settings.field,
+        )
         networks.edit(model.generator.w_avg.expand(1, model.generator.slots, -1))  # is it heard?
         told = self._told(model, sha256)
         clip = Clip(self.source, self.out, networks, self.settings, run=told, resume=resume)
-        with Passes() as passes:
+        with Passes(3 if self.settings.tune else 2) as passes:
             found = clip.find(passes)
-            record = told | found
+            record = told | found | clip.tune(passes)
             clip.draw(record, passes)
         return record
 
@@ -233,29 +283,6 @@ class Plan:
         part = {"start": self.source.start, "end": self.source.end}
         last = {"dtype": made["dtype"], "version": made["version"], "weights": weights}
         return {**told, "sha256": sha256, **how, **part, **last}
-
-
-def networks_of(
-    model: "Toolkit", steps: Sequence[Step], *, size: str, anyway: bool = False
-) -> "Networks":
-    """The networks of a toolkit, as `tedi.video` takes them; all are loaded here."""
-    from tedi.video import Networks
-
-    def edit(ws: "Tensor") -> "Tensor":
-        return functools.reduce(
-            lambda code, step: apply(model, code, step, anyway=anyway), steps, ws
-        )
-
-    generator, photos = model.generator, model.photos
-    return Networks(
-        detect=photos.detector,
-        describe=photos.identity,
-        encode=photos.encoder,
-        draw=generator.preview if size == "preview" else generator.synthesis,
-        edit=edit,
-        fine=generator.layers("fine"),
-        device=model.device,
-    )
 
 
 def _steps(texts: Sequence[str], strengths: Sequence[float], method: str) -> tuple[Step, ...]:
@@ -273,6 +300,12 @@ def _steps(texts: Sequence[str], strengths: Sequence[float], method: str) -> tup
     return tuple(Step(t, n, method) for t, n in zip(texts, strengths, strict=True))
 
 
+def _given(name: str) -> bool:
+    """Whether an option of the command is given, not left as it is."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def _free(name: str) -> Path:
     """The name, or the first of `-2`, `-3`, … that no file here has."""
     first, number = Path(name), 1
@@ -284,12 +317,20 @@ def _free(name: str) -> Path:
 
 
 class Passes:
-    """A bar on stderr for each pass, with the time that is left."""
+    """A bar on stderr for each pass, with the time that is left.
 
-    LABELS = {"faces": "1/2 finding the face", "drawing": "2/2 drawing"}  # noqa: RUF012
+    Args:
+        count: of passes; the third, if there is one, tunes between the others.
+    """
 
-    def __init__(self) -> None:
-        self.name = ""
+    LABELS = {  # noqa: RUF012
+        "faces": ("finding the face", "frame"),
+        "tuning": ("tuning", "step"),
+        "drawing": ("drawing", "frame"),
+    }
+
+    def __init__(self, count: int) -> None:
+        self.count, self.name = count, ""
         self.bar: Any = None
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
@@ -298,9 +339,10 @@ class Passes:
         if name != self.name:
             self.close()
             self.name = name
-            self.bar = tqdm(
-                desc=self.LABELS[name], total=total, unit="frame", initial=done - 1, disable=None
-            )
+            label, unit = self.LABELS[name]
+            place = {"faces": 1, "tuning": 2, "drawing": self.count}[name]
+            desc = f"{place}/{self.count} {label}"
+            self.bar = tqdm(desc=desc, total=total, unit=unit, initial=done - 1, disable=None)
         if self.bar is not None:
             self.bar.update(done - self.bar.n)
 
@@ -337,7 +379,7 @@ def gaps_told(record: Mapping[str, Any]) -> list[str]:
 
 def encoder_told() -> list[str]:
     """What is said where the preferred encoder is missing."""
-    from tedi.video.files import ENCODERS, choose_encoder
+    from tedi.video.writer import ENCODERS, choose_encoder
 
     best, chosen = next(iter(ENCODERS)), choose_encoder()
     if chosen == best:

@@ -2,12 +2,15 @@
 
 A clip is read twice. The first pass follows one face and keeps, of each frame, where the face is
 and its code; then codes and places are smoothed in time; the second pass draws each frame's code
-before and after the edit and puts the difference back. Memory does not grow with the clip.
+before and after the edit and puts the difference back. In between, the generator can be tuned to
+the person. Memory does not grow with the clip.
 """
 
-from tedi.video.clip import Clip, Networks, Settings
-from tedi.video.files import SUFFIXES, Source, frames, open_source
+from tedi.video.clip import Clip, Settings
+from tedi.video.files import Source, frames, open_source
+from tedi.video.networks import Networks, Tune
 from tedi.video.track import Seen, Tracker
+from tedi.video.writer import SUFFIXES
 
 __all__ = [
     "SUFFIXES",
@@ -17,6 +20,7 @@ __all__ = [
     "Settings",
     "Source",
     "Tracker",
+    "Tune",
     "frames",
     "open_source",
 ]

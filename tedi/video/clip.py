@@ -4,58 +4,44 @@ After Tzaban et al. 2022 (STIT, arXiv 2201.08361) and Alaluf et al. 2022 (arXiv 
 6): every frame is aligned and inverted by itself, the slots of fine layers are those of the whole
 shot, codes and squares are smoothed in time, and one move, found on the mean code, edits all
 frames. What is put back is the difference that the edit makes, so that pixels which it leaves alone
-are the video's own.
+are the video's own. The square that is drawn goes with the face, or stays, and StyleGAN3 moves the
+face in it. Between the passes the generator can be tuned to each person (pivotal tuning, Roich et
+al. 2021, arXiv 2106.05744), at the codes that are drawn.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from tedi import images
-from tedi.errors import TediError
-from tedi.faces import Detected
+from tedi.errors import TediError, UsageError
+from tedi.faces import within
 from tedi.outputs import write_atomically
-from tedi.video.compose import cut_out, put_back
-from tedi.video.files import Frame, Piece, Source, choose_encoder, frames, join
+from tedi.video.compose import cut_out, may_change, put_back, sized
+from tedi.video.files import Frame, Source, frames
+from tedi.video.networks import Networks
+from tedi.video.place import seen_by, still, widened
 from tedi.video.smooth import NONE, REACH, shares, smoothed
 from tedi.video.store import PART, Found, Store
 from tedi.video.track import Seen, Tracker, Which
+from tedi.video.writer import Piece, choose_encoder, join
 
 SIZES = (256, 384, 512, 768, 1024)  # pixels a side at which faces are put together
 ENCODED = 256  # pixels a side of what the encoder looks at
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What a clip is worked on with.
-
-    Attributes:
-        detect: pixels (H, W, 3) uint8 -> faces, largest first.
-        describe: pictures (1, 3, 256, 256) of aligned faces -> descriptor (1, D).
-        encode: the same -> codes (1, L, C).
-        draw: codes (N, L, C) -> pictures (N, 3, h, h).
-        edit: code (1, L, C) -> the edited code (1, L, C).
-        fine: slots that a whole shot shares.
-        device: where codes are drawn.
-    """
-
-    detect: Callable[[np.ndarray], list[Detected]]
-    describe: Callable[[Tensor], Tensor]
-    encode: Callable[[Tensor], Tensor]
-    draw: Callable[[Tensor], Tensor]
-    edit: Callable[[Tensor], Tensor]
-    fine: tuple[int, ...]
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+HEAD = 64  # shares a side of what is the person
+MAX_FIELD = 0.5  # sides more on every side
+Crop = Literal["face", "first"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +55,13 @@ class Settings:
         per_frame: find the edit for each frame's code by itself, not once for the clip.
         crf: quality of the video: 0 lossless, 18 hardly told from the source, 51 worst.
         audio: keep the sound.
+        tune: frames of each person that the generator is tuned to; 0 for no tuning.
+        crop: "face", a square that goes and turns with the face, or "first", which stays where a
+            shot first showed it, and the generator turns and moves what it draws.
+        field: sides of the face's square that are drawn more on every side, for "first".
+
+    Raises:
+        UsageError: a field without "first", or out of range.
     """
 
     face: Which = "largest"
@@ -77,10 +70,19 @@ class Settings:
     per_frame: bool = False
     crf: int = 18
     audio: bool = True
+    tune: int = 0
+    crop: Crop = "face"
+    field: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.field and self.crop != "first":
+            raise UsageError("--field: is for --crop first; leave it out")
+        if not 0 <= self.field <= MAX_FIELD:
+            raise UsageError(f"--field: expected 0 to {MAX_FIELD}, got {self.field}")
 
 
-Progress = Callable[[Literal["faces", "drawing"], int, int | None], None]
-"""Told of a pass: its name, frames done, and frames in all if that is known."""
+Progress = Callable[[Literal["faces", "tuning", "drawing"], int, int | None], None]
+"""Told of a pass: its name, frames or steps done, and those in all if that is known."""
 
 
 class Clip:
@@ -95,7 +97,8 @@ class Clip:
         resume: go on with what a stopped run left.
 
     Raises:
-        UsageError: an unfinished run is there, or one with other settings.
+        UsageError: an unfinished run is there, or one with other settings; or settings that ask for
+            what the networks cannot, such as drawing turned faces.
         TediError: nothing can be written there.
     """
 
@@ -109,15 +112,24 @@ class Clip:
         run: Mapping[str, Any],
         resume: bool = False,
     ) -> None:
+        if settings.crop == "first" and networks.place is None:
+            raise UsageError(
+                "--crop first: this generator draws upright faces only; pass --crop face, or "
+                "--generator FILE with a StyleGAN3"
+            )
+        if settings.tune and networks.tune is None:
+            raise UsageError("--tune: these networks cannot be tuned; leave it out")
         self.source, self.out, self.networks, self.settings = source, out, networks, settings
         self.encoder = choose_encoder()
         told = {**run, **asdict(settings), "encoder": self.encoder}
         told |= {"start": source.start, "end": source.end}
         self.store = Store(work_folder(out), told, resume=resume)
         self.quads, self.runs = np.zeros((0, 4, 2)), np.zeros(0, int)
+        self.people, self.crops = np.zeros(0, int), np.zeros((0, 4, 2))
         self.side = SIZES[0]
         self._fine: dict[int, Tensor] = {}
         self._moves: dict[int, Tensor] = {}
+        self._tuned: dict[int, Networks] = {}
 
     # --- first pass ---
 
@@ -158,11 +170,18 @@ class Clip:
 
     def _look(self, frame: Frame, tracker: Tracker) -> Found:
         seen = tracker(frame.pixels)
-        ws = None
+        ws = head = None
         if seen.quad is not None:
-            crop = cut_out(Image.fromarray(frame.pixels), seen.quad, ENCODED)
-            ws = self.networks.encode(self._image(crop))[0]
-        return Found(frame.time, frame.duration, seen, ws)
+            image = self._image(cut_out(Image.fromarray(frame.pixels), seen.quad, ENCODED))
+            ws = self.networks.encode(image)[0]
+            if self.networks.head:
+                head = (
+                    (self._small(self.networks.head(image))[0, 0] * 255)
+                    .round()
+                    .to(torch.uint8)
+                    .cpu()
+                )
+        return Found(frame.time, frame.duration, seen, ws, head)
 
     def _describe(self, crop: Image.Image) -> np.ndarray:
         small = crop if crop.width == ENCODED else crop.resize((ENCODED, ENCODED))
@@ -195,8 +214,10 @@ class Clip:
     def _settle(self, seen: list[Seen], means: Mapping[tuple[str, int], Tensor]) -> None:
         none = np.zeros((4, 2))
         self.runs = np.array([NONE if s.quad is None else s.shot for s in seen])
+        self.people = np.array([NONE if s.quad is None else s.person for s in seen])
         quads = np.array([none if s.quad is None else s.quad for s in seen])
         self.quads = smoothed(quads, self.runs, self.settings.smooth)
+        self.crops = still(self.quads, self.runs, reach=self.settings.field)
         sides = np.linalg.norm(quads[self.runs != NONE, 3] - quads[self.runs != NONE, 0], axis=1)
         self.side = next((s for s in SIZES if s >= np.median(sides) * 0.95), SIZES[-1])
         self._fine = {
@@ -209,6 +230,39 @@ class Clip:
         }
         if not self.settings.per_frame:
             self._moves = {n: self.networks.edit(ws) - ws for n, ws in people.items()}
+
+    # --- between the passes ---
+
+    def tune(self, progress: Progress | None = None) -> dict[str, Any]:
+        """Tune the generator to each person; gives the frames it was tuned to, for records.
+
+        What a stopped run has tuned is not tuned again.
+        """
+        if not self.settings.tune or self.networks.tune is None:
+            return {}
+        people = sorted(set(self.people.tolist()) - {NONE})
+        chosen = [spread(np.flatnonzero(self.people == n), self.settings.tune) for n in people]
+        for nth, (person, key_frames) in enumerate(zip(people, chosen, strict=True)):
+
+            def tell(done: int, total: int, nth: int = nth) -> None:
+                if progress:
+                    progress("tuning", nth * total + done, len(people) * total)
+
+            path = self.store.tuned(person)
+            if not path.is_file():
+                self.networks.tune(*self._pivots(key_frames), path, tell)
+        return {"key_frames": chosen}
+
+    def _pivots(self, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Aligned faces (K, 3, 256, 256) of frames, and the codes (K, L, C) that draw them."""
+        read, crops = self.store.reader(), []
+        for frame in frames(self.source, skip=chosen[0]):
+            if frame.number in chosen:
+                picture = Image.fromarray(frame.pixels)
+                crops.append(self._image(cut_out(picture, self.quads[frame.number], ENCODED)))
+            if frame.number == chosen[-1]:
+                break
+        return torch.cat(crops), torch.cat([self._code(number, read) for number in chosen])
 
     # --- second pass ---
 
@@ -266,10 +320,56 @@ class Clip:
         after = (
             self.networks.edit(before) if self.settings.per_frame else before + self._moves[person]
         )
-        drawn = self.networks.draw(before), self.networks.draw(after)
-        quad = self.quads[frame.number]
-        picture = Image.fromarray(frame.pixels)
-        return put_back(picture, quad, drawn, side=self.side, detail=self.settings.detail)
+        networks, quad = self._drawn_by(person), self.quads[frame.number]
+        draw, field = networks.draw, self.settings.field
+        if self.settings.crop == "first":
+            crop = self.crops[frame.number]
+            assert networks.place is not None  # see __init__
+            draw, quad = networks.place(within(quad, crop)), widened(crop, field)
+        drawn = draw(before), draw(after)
+        return put_back(
+            Image.fromarray(frame.pixels),
+            quad,
+            drawn,
+            side=self.side,
+            field=field,
+            detail=self.settings.detail,
+            head=self._head(frame.number, read, drawn, quad),
+        )
+
+    def _head(
+        self,
+        number: int,
+        read: Callable[[int], Found],
+        drawn: tuple[Tensor, Tensor],
+        quad: np.ndarray,
+    ) -> Tensor | None:
+        """Share (1, 1, h, h) of a drawn square where the edit may change pixels."""
+        if self.networks.head is None:
+            return None
+        face, wide = self.quads[number], 1 + 2 * self.settings.field
+        small = torch.cat([sized(image, round(ENCODED * wide)) for image in drawn])
+        heads = self._small(self.networks.head(seen_by(small, quad, face, ENCODED)))
+        photo = torch.zeros_like(heads[:1])
+        for frame, share in shares(self.runs, number, self.settings.smooth).items():
+            head = read(frame).head
+            assert head is not None  # of a run
+            photo += share * head.to(photo) / 255
+        changing = may_change(photo, *heads.split(1))
+        return seen_by(changing, face, quad, round(HEAD * wide)).clamp(0, 1)
+
+    @staticmethod
+    def _small(head: Tensor) -> Tensor:
+        return F.interpolate(head, (HEAD, HEAD), mode="area")
+
+    def _drawn_by(self, person: int) -> Networks:
+        """The networks that draw a person: tuned ones, if there are."""
+        networks = self.networks
+        if not self.settings.tune or networks.tuned is None:
+            return networks
+        if person not in self._tuned:
+            self._tuned = {person: networks.tuned(self.store.tuned(person))}  # one in memory
+        return self._tuned[person]
 
     def _code(self, number: int, read: Callable[[int], Found]) -> Tensor:
         """Code (1, L, C) of a frame, smoothed, with the shot's fine slots."""
@@ -281,6 +381,16 @@ class Clip:
         assert total is not None
         total[list(self.networks.fine)] = self._fine[int(self.runs[number])]
         return total[None].to(self.networks.device)
+
+
+def spread(numbers: Sequence[int] | np.ndarray, count: int) -> list[int]:
+    """So many of them, or all if they are fewer, evenly spread.
+
+    >>> spread(range(10), 2)
+    [2, 7]
+    """
+    count = min(count, len(numbers))
+    return [int(numbers[(2 * n + 1) * len(numbers) // (2 * count)]) for n in range(count)]
 
 
 def work_folder(out: Path) -> Path:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
@@ -13,19 +14,28 @@ from torch import Tensor
 from tedi import images
 from tedi.errors import UsageError
 from tedi.faces import Alignment, align, paste_back
-from tedi.masks import soften
+from tedi.masks import fit_mask, soften
 
 # Of a picture with 1024 pixels a side: over how many a change is averaged, and borders are soft.
 _NEAR, _FEATHER = 20.0, 8.0
 CHANGED = (0.08, 0.2)  # mean change nearby, of 2, that is added, and that is drawn anew
 MISSED = (0.08, 0.3)  # mean error of the inversion nearby at which additions begin to go, and go
+_RIM = 0.5  # cells over which the border is soft between what may change and what may not
 _MARGIN = 0.2  # sides around a face's square that are cut out with it
 
 Compose = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Photo, before and after (1, 3, S, S) -> the face to be put back."""
 
 
-def keep(photo: Tensor, before: Tensor, after: Tensor, *, share: float = 1.0) -> Tensor:
+def keep(
+    photo: Tensor,
+    before: Tensor,
+    after: Tensor,
+    *,
+    share: float = 1.0,
+    field: float = 0.0,
+    head: Tensor | None = None,
+) -> Tensor:
     """Pictures (N, 3, S, S), new: the photo, with what an edit changes.
 
     Where much changes nearby, the drawing is shown; where little does, that little is added to the
@@ -38,6 +48,9 @@ def keep(photo: Tensor, before: Tensor, after: Tensor, *, share: float = 1.0) ->
         before: drawn from its code.
         after: drawn from the edited code.
         share: of the photo's detail that is kept, 0 to 1.
+        field: sides of the aligned face that the pictures show more on every side.
+        head: (1 or N, 1, h, w), 1 where the edit may change pixels, as `may_change` says, and 0
+            where the photo stays; None: it may change all.
 
     Raises:
         UsageError: shapes that do not fit, or a share out of range.
@@ -47,11 +60,34 @@ def keep(photo: Tensor, before: Tensor, after: Tensor, *, share: float = 1.0) ->
         raise UsageError(f"photo, before, after: expected equal shapes, got {got}")
     if not 0 <= share <= 1:
         raise UsageError(f"--detail: expected 0 to 1, got {share}")
-    scale = photo.shape[-1] / 1024
+    scale = photo.shape[-1] / (1 + 2 * field) / 1024
     changed = soften(_rising(_nearby(after - before, _NEAR * scale), *CHANGED), _FEATHER * scale)
     trusted = 1 - _rising(_nearby(photo - before, _NEAR * scale), *MISSED)
-    kept = photo + (1 - changed) * trusted * (after - before) + changed * (after - photo)
+    step = (1 - changed) * trusted * (after - before) + changed * (after - photo)
+    kept = photo + (step if head is None else step * fit_mask(head, photo))
     return after + share * (kept - after)
+
+
+def may_change(photo: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Share (N, 1, h, h), new, of each pixel that an edit may change: the ground is not its matter.
+
+    An edit may change the person, cover ground with what it adds, such as hair, and uncover ground
+    by what it takes away. It may not draw the ground anew, nor draw over what the code has missed:
+    where drawings before and after both show ground, and the photo shows hair, the hair stays.
+
+    Args:
+        photo: share (N, 1, h, h) of each pixel that is the person, in the photo.
+        before: the same, as drawn from its code.
+        after: the same, as drawn from the edited code.
+    """
+    added, removed = _opened(after - before), _opened(before - after)
+    changed = torch.maximum(torch.minimum(photo, torch.maximum(after, removed)), added)
+    return soften(changed.clamp(0, 1), _RIM)
+
+
+def _opened(share: Tensor) -> Tensor:
+    """Without what is thin, such as the border of a head that moves by a hair."""
+    return F.max_pool2d(-F.max_pool2d(-share, 3, 1, 1), 3, 1, 1)
 
 
 def _nearby(difference: Tensor, reach: float) -> Tensor:
@@ -72,6 +108,8 @@ def put_back(
     *,
     side: int,
     detail: float = 1.0,
+    field: float = 0.0,
+    head: Tensor | None = None,
 ) -> np.ndarray:
     """Pixels (H, W, 3) of a frame with its face changed.
 
@@ -80,18 +118,22 @@ def put_back(
 
     Args:
         picture: the frame.
-        quad: (4, 2) corners of the face's square.
+        quad: (4, 2) corners of the square that was drawn, with the field.
         drawn: pictures (1, 3, h, h) of its code before and after the edit.
-        side: pixels at which they are put together.
+        side: pixels of an aligned face at which they are put together.
         detail: see `keep`.
+        field: sides of an aligned face that they show more on every side.
+        head: where in the square the edit may change pixels, see `keep`.
     """
+    side = round(side * (1 + 2 * field))
     low, box = _around(quad, picture.size)
     region = picture.crop(box)
     place = Alignment.of(quad - low, region)
     crop = align(region, quad - low, size=side)
     photo = images.to_image(np.asarray(crop)[None]).to(drawn[0])
-    before, after = (_sized(image, side) for image in drawn)
-    face = images.to_pil(keep(photo, before, after, share=detail))[0]
+    before, after = (sized(image, side) for image in drawn)
+    kept = keep(photo, before, after, share=detail, field=field, head=head)
+    face = images.to_pil(kept)[0]
     paste = functools.partial(paste_back, region, alignment=place, original=crop)
     changed, same = paste(face), paste(crop)
     step = np.asarray(changed, np.int16) - np.asarray(same, np.int16)
@@ -119,7 +161,7 @@ def _around(
     return low, (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
-def _sized(image: Tensor, side: int) -> Tensor:
+def sized(image: Tensor, side: int) -> Tensor:
     """Pictures (N, 3, side, side) in [-1, 1]."""
     if image.shape[-1] > side:
         image = F.interpolate(image, (side, side), mode="area")

@@ -1,7 +1,8 @@
 """What is known of a clip while it is worked on: a folder beside the video that comes of it.
 
 Frames are kept in parts of `PART`, each a safetensors file of the first pass and a piece of video
-of the second, written whole or not at all; a run that was stopped goes on after the last.
+of the second, written whole or not at all; a run that was stopped goes on after the last. What is
+tuned between the passes has a file for each person.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Found:
         duration: in ticks.
         seen: where the face is.
         ws: its code (L, C); None without a face.
+        head: share (h, h) of the aligned face that is the person, of 255; None if it is not asked.
     """
 
     time: int
     duration: int
     seen: Seen
     ws: Tensor | None
+    head: Tensor | None = None
 
 
 class Store:
@@ -100,14 +103,17 @@ class Store:
             "quads": torch.from_numpy(np.stack(quads).astype(np.float64)),
         }
         codes = [frame.ws.to(torch.float32).cpu() for frame in frames if frame.ws is not None]
+        heads = [frame.head for frame in frames if frame.head is not None]
         if codes:
             tensors["ws"] = torch.stack(codes)
+        if heads:
+            tensors["heads"] = torch.stack(heads)
         told = {_STATE: json.dumps(dict(state)), "why": json.dumps([s.why for s in seen])}
         path = self.folder / f"faces-{number:05d}.safetensors"
         write_atomically(path, lambda part: save_file(tensors, part, told), exist="overwrite")
 
     def load(self, number: int, *, codes: bool = True) -> list[Found]:
-        """A part; without codes `ws` is None everywhere.
+        """A part; without codes `ws` and `head` are None everywhere.
 
         Raises:
             TediError: it is damaged.
@@ -117,7 +123,8 @@ class Store:
             found = part.get_tensor("found").tolist()
             quads = part.get_tensor("quads").numpy().copy()  # a view would hold the whole file
             why = json.loads(part.metadata()["why"])
-            held = iter(part.get_tensor("ws")) if codes and any(found) else iter(())
+            wanted = {"ws", "heads"} & set(part.keys()) if codes else set()
+            held = {name: iter(part.get_tensor(name)) for name in wanted}
             rows = zip(times, runs, found, quads, why, strict=True)
             return [_found(*row, held) for row in rows]
 
@@ -137,6 +144,10 @@ class Store:
         """File of a piece."""
         return self.folder / f"piece-{number:05d}.mp4"
 
+    def tuned(self, person: int) -> Path:
+        """File of what was changed of the generator for a person."""
+        return self.folder / f"tuned-{person:05d}.safetensors"
+
     def reader(self) -> Callable[[int], Found]:
         """Frames by number; a few parts are held in memory."""
         held = lru_cache(maxsize=3)(self.load)
@@ -153,11 +164,12 @@ def _found(
     there: bool,
     quad: np.ndarray,
     why: str,
-    codes: Iterator[Tensor],
+    held: Mapping[str, Iterator[Tensor]],
 ) -> Found:
-    """A frame of what `Store.save` writes; its code is the next one."""
+    """A frame of what `Store.save` writes; its code and head are the next ones."""
     seen = Seen(run[0], run[1], quad if there else None, why)
-    return Found(time[0], time[1], seen, next(codes, None) if there else None)
+    ws, head = (next(held.get(name, iter(())), None) if there else None for name in ("ws", "heads"))
+    return Found(time[0], time[1], seen, ws, head)
 
 
 def _difference(there: str, told: str) -> str:
