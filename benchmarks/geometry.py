@@ -87,6 +87,8 @@ class Bench:
             changes = {"at": self.at} if method == "fspace" else {}
             options = replace(kind.defaults, steps=steps, finish=finish, **changes)
             networks["options"] = options
+        if getattr(kind, "reads_places", False):
+            networks["reader"] = photos.reader
         return kind(self.model.generator, photos.encoder, **networks)
 
     def measure(self, photo: Tensor, place: Tensor, method: str) -> dict[str, Any]:

@@ -97,12 +97,20 @@ class Aim:
     def __call__(self, log_p: Tensor) -> Tensor:
         """How near (N,), in nats and at most 0, faces are to it that show `log_p` (N, V)."""
         asked = attributes.fit(log_p, self.wanted).sum(dim=1)
-        drift = attributes.group_sums(self.before.exp() * (self.before - log_p))
-        return asked - self.keep * (drift * self.silent).sum(dim=1)
+        return asked - self.keep * self._drift(log_p).sum(dim=1)
 
     def shown(self, log_p: Tensor) -> Tensor:
         """The least likely (N,) of the attributes that are asked for, 0 to 1."""
         return attributes.fit(log_p, self.wanted).amin(dim=1).exp()
+
+    def strayed(self, log_p: Tensor) -> Tensor:
+        """How far (N,), in nats, the attribute moved most that is not asked for."""
+        return self._drift(log_p).amax(dim=1)
+
+    def _drift(self, log_p: Tensor) -> Tensor:
+        """Divergence (N, G), in nats, from what was seen before, of what is not asked for."""
+        drift = attributes.group_sums(self.before.exp() * (self.before - log_p))
+        return drift * self.silent
 
 
 def _members(values: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from tedi.interfaces import Generator
 STEPS = Schedule(steps=16, lr=0.1, rise=0.2, fall=0.5, patience=0)
 SHORT = 0.1  # λ, of the length of the correction
 ENOUGH = 0.7  # probability at which an attribute counts as seen
+STRAY = 0.7  # nats that what is not asked for may have moved by, of an edit
 WANDER = 6  # pixels that the preview is moved by at most before it is looked at
 
 
@@ -74,7 +75,8 @@ class Look:
 
         def enough(step: int, terms: dict[str, Tensor], codes: Tensor) -> bool:
             with torch.no_grad():
-                if aim.shown(self._seen(codes)) >= ENOUGH:
+                log_p = self._seen(codes)
+                if aim.shown(log_p) >= ENOUGH and (new or aim.strayed(log_p) <= STRAY):
                     shown.append(codes)
             return bool(shown)
 

@@ -5,10 +5,12 @@ resolution by a base code f of any content: it may hold a face that is turned, s
 middle, which no code of W+ draws. Slots up to that resolution then do nothing, and with them goes
 what they edit. Here f moves as the generator's own activations F do,
 
-    f(ws) = f + P [F(ws) − F(ws₀)]                                                         (1)
+    f(ws) = f + g P [F(ws) − F(ws₀)]                                                       (1)
 
 with ws₀ the code that f belongs to, and P the place of the face in the picture's plane: the
-activations of an upright face are turned, scaled and shifted as the face is.
+activations of an upright face are turned, scaled and shifted as the face is. The gain g makes up
+for what is lost on the way: the layers after f know upright faces and their own activations, and
+answer a turned change of fitted ones with about two thirds of what an edit adds to log-odds.
 """
 
 import torch
@@ -19,6 +21,7 @@ from tedi.errors import UsageError
 from tedi.interfaces import Generator
 
 UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+GAIN = 1.5  # g, chosen on turned photos: at 2 hair begins to smear
 
 
 def moved(image: Tensor, place: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ class Based:
         if not self.follows:
             return base
         change = self.generator.features(ws, self.size) - self._own
-        return base + moved(change, self.place.expand(len(ws), -1, -1))
+        return base + GAIN * moved(change, self.place.expand(len(ws), -1, -1))
 
     def mapping(self, z: Tensor) -> Tensor:
         """Codes w (N, C) of noise."""

@@ -11,7 +11,8 @@ with f₀ where the search starts, and v the codes in P-norm+ coordinates (`tedi
 What is the paper's here: these terms and Adam. What is not: where the paper trains an encoder of
 base codes, f₀ is made of the generator's own activations. The face is turned upright
 (`tedi.inversion.place`), encoded, and its activations are turned, scaled and shifted as the face
-is, f₀ = P F(ws₀): nothing needs training, and edits know where the face is. f is of 32 px, where
+is, f₀ = P F(ws₀), so that edits know where the face is. A network that was trained on drawn faces
+(`tedi.encoders.base`) may tell that place, which spares a search, and f₀. f is of 32 px, where
 the paper has 16, and measured in root mean squares of f₀'s channels; persons are compared upright,
 which is how the identity network knows them.
 
@@ -34,11 +35,12 @@ from tedi.interfaces import Generator
 from tedi.inversion import Inversion
 from tedi.inversion.encode import Encoder, encode, preview_size
 from tedi.inversion.likeness import Likeness, check_target, fit
-from tedi.inversion.place import find_place
+from tedi.inversion.place import PoseReader, find_place
 from tedi.inversion.pnorm import PNorm
 from tedi.losses import Describe, Maps
 
 Details = Literal["encoder", "mean"]
+Reads = Literal["nothing", "place", "base"]
 PICTURE = ("pixel", "perceptual", "identity")
 
 
@@ -62,6 +64,7 @@ class FSpaceOptions(Schedule):
     base: float = 0.1  # λ_base, of the mean square of f − f₀ in mean squares of f₀
     p_norm: float = 0.001  # λ_p, of the mean square of P-norm+ coordinates, about 1 in W
     search: bool = True  # look for the place of the face; else it counts as upright
+    reads: Reads = "base"  # what a reader, if there is one, tells: the place, or f₀ ("base"), too
     details: Details = "encoder"  # where detail codes start: what it reads, or the mean of W
     follows: bool = True  # f moves with the codes when they are edited
     seed: int = 0  # of the codes on which P-norm+ is measured
@@ -71,6 +74,9 @@ class FSpaceOptions(Schedule):
         if self.details not in get_args(Details):
             known = ", ".join(get_args(Details))
             raise UsageError(f"details: expected one of {known}, got {self.details!r}")
+        if self.reads not in get_args(Reads):
+            known = ", ".join(get_args(Reads))
+            raise UsageError(f"reads: expected one of {known}, got {self.reads!r}")
         if not self.base_rate:
             raise UsageError("base_rate: expected more than 0, got 0; raise base to hold f")
 
@@ -88,6 +94,7 @@ PUBLISHED = FSpaceOptions(
     base=10.0,
     p_norm=0.01,
     search=False,
+    reads="nothing",
     details="mean",
     follows=False,
 )
@@ -103,6 +110,10 @@ class BaseEncoder(Protocol):
         """Base codes f (N, D, s, s) of pictures (N, 3, size, size) in [-1, 1]."""
 
 
+class Reader(PoseReader, BaseEncoder, Protocol):
+    """Reads base codes and poses, such as `tedi.encoders.base`."""
+
+
 class FSpace:
     """Inverts pictures into base and detail codes: equation (1).
 
@@ -112,7 +123,8 @@ class FSpace:
         maps: perceptual features, such as `AttributeModel.maps`.
         describe: identity network; None leaves identity out of the figures.
         options: settings; None for `defaults`.
-        base_encoder: gives f₀; None: the generator's own activations do.
+        base_encoder: gives f₀; None: the generator's own activations do, or the reader.
+        reader: tells what the option `reads` says; None: places are looked for.
 
     Raises:
         UsageError: a weight or a search without the network it needs, no encoder, or a resolution
@@ -121,6 +133,7 @@ class FSpace:
 
     defaults = FSpaceOptions()
     starts_at_encoder = True
+    reads_places = True
 
     def __init__(
         self,
@@ -131,10 +144,13 @@ class FSpace:
         describe: Describe | None = None,
         options: FSpaceOptions | None = None,
         base_encoder: BaseEncoder | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self.generator, self.maps, self.describe = generator, maps, describe
-        self.base_encoder = base_encoder
         self.options = o = self.defaults if options is None else options
+        self.reader = None if o.reads == "nothing" else reader
+        reads_base = base_encoder is None and o.reads == "base"
+        self.base_encoder = reader if reads_base else base_encoder
         if encoder is None:
             raise UsageError("encoder: this method starts at its code, got None")
         self.encoder = encoder
@@ -185,7 +201,7 @@ class FSpace:
         """Places (N, 2, 3) of the faces, or upright ones where they are not looked for."""
         if self.options.search and self.maps is not None:
             networks = {"encode": self.encoder, "draw": self.generator.preview}
-            return find_place(target, maps=self.maps, **networks)
+            return find_place(target, maps=self.maps, reader=self.reader, **networks)
         return target.new_tensor(UPRIGHT).repeat(len(target), 1, 1)
 
     def _begin(self, target: Tensor, codes: Tensor, place: Tensor) -> Tensor:
@@ -197,7 +213,8 @@ class FSpace:
             small = parts(fit(target, self.base_encoder.size))
             read = torch.cat([self.base_encoder(part) for part in small])
         if read.shape != (expected := (len(target), *own[0].shape[1:])):
-            raise UsageError(f"base_encoder: expected {expected}, got {tuple(read.shape)}")
+            got = f"{tuple(read.shape)}; give another, or reads='place'"
+            raise UsageError(f"base_encoder: expected {expected}, got {got}")
         return read
 
     def _details(self, codes: Tensor) -> Tensor:

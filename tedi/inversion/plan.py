@@ -27,6 +27,7 @@ from tedi.errors import TediError, UsageError
 from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion
 from tedi.inversion.encode import Encoder, preview_size
+from tedi.inversion.fspace import Reader
 from tedi.inversion.likeness import check_target, fit
 from tedi.inversion.limits import Clock, Pace, Watch, free_memory
 from tedi.inversion.optimize import InDomain
@@ -93,6 +94,7 @@ class Planner:
         memory: gigabytes that could be had, None where nobody knows.
         methods: name -> method.
         find: where a face lies, as `tedi.inversion.place.find_place` tells it.
+        reader: reads base codes and places for `tedi.inversion.fspace`; None: they are looked for.
 
     Raises:
         UsageError: an unknown quality, or a budget that is no time.
@@ -115,6 +117,7 @@ class Planner:
         memory: Callable[[torch.device], float | None] = free_memory,
         methods: Mapping[str, Any] = INVERTERS,
         find: Callable[..., Tensor] = find_place,
+        reader: Reader | None = None,
     ) -> None:
         if quality not in PROGRAMS:
             raise unknown("quality", quality, PROGRAMS)
@@ -122,7 +125,7 @@ class Planner:
             raise UsageError(f"budget: expected seconds above 0, got {budget}")
         self.generator, self.encoder, self.maps, self.describe = generator, encoder, maps, describe
         self.quality, self.budget, self.own, self.dtype = quality, budget, own, dtype
-        self.aligned, self.find = aligned, find
+        self.aligned, self.find, self.reader = aligned, find, reader
         self.tell = tell or (lambda line: None)
         self.clock, self.memory, self.methods = clock, memory, methods
 
@@ -286,6 +289,8 @@ class _Climb:
         options = _options(kind, rung, p.dtype)
         if options is not None:
             known["options"] = options
+        if getattr(kind, "reads_places", False):
+            known["reader"] = p.reader
         watch = Watch(
             p.clock,
             begun + self.usable,

@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,22 @@ from torch import Tensor
 
 from tedi import images, zoo
 from tedi.checkpoints import native
+from tedi.checkpoints.base import load_base_reader
 from tedi.checkpoints.identity import Identity, load_identity
 from tedi.checkpoints.mtcnn import load_detector
 from tedi.descent import OnStep, Schedule
 from tedi.editing.regions import keep_detail
 from tedi.encoders.attributes import AttributeModel
+from tedi.encoders.base import BaseReader
 from tedi.encoders.parser import FaceParser
 from tedi.errors import UsageError
 from tedi.faces import MIN_SIZE, Alignment, Detector, Which, align, choose, paste_back, quad_of
+from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion, Inverter
 from tedi.inversion.diffusion import diffuse
 from tedi.inversion.optimize import InDomain, InversionOptions
+from tedi.inversion.place import find_place
 from tedi.inversion.plan import Planner
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
@@ -43,6 +47,7 @@ VISUAL = "visual-mobilestylegan-ffhq"
 IDENTITY = "face-recognition"
 FEATURES = "attributes-lite0"
 PARSER = "parser-lite0"
+BASE = "base-mobilestylegan-ffhq"
 SIZE = 1024  # pixels a side of an aligned face
 
 
@@ -161,6 +166,8 @@ class Photos:
             needs_encoder = kind.starts_at_encoder or getattr(chosen, "domain", 0) > 0
         elif options is not None:
             raise UsageError(f"options: {method} has no steps to set; choose optimize")
+        if getattr(kind, "reads_places", False):
+            known["reader"] = self.reader
         encoder = self.encoder if needs_encoder else None
         inverter: Inverter = kind(self.generator, encoder, **known)
         return inverter(photo.image.to(self.generator.w_avg), on_step)
@@ -204,6 +211,8 @@ class Photos:
             aligned=photo.alignment is not None,
             dtype=dtype,
             tell=tell,
+            find=partial(find_place, reader=self.reader),
+            reader=self.reader,
         )
         return planner(photo.image.to(self.generator.w_avg), on_step)
 
@@ -319,6 +328,13 @@ class Photos:
         encoder.describe = self.identity
         known = self.foreign.known if self.foreign else None
         return Widened(encoder.eval(), known) if known else encoder.eval()
+
+    @cached_property
+    def reader(self) -> BaseReader | None:
+        """Reads base codes and where faces lie; None for a generator that it was not trained on."""
+        if self.foreign or self.generator.name != MobileStyleGAN.name:
+            return None
+        return load_base_reader(self.file(BASE)).to(self.generator.w_avg.device)
 
     @cached_property
     def identity(self) -> Identity:

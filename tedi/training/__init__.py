@@ -9,6 +9,7 @@ TASKS = Table(
     "training task",
     {
         "attributes": "tedi.training.attributes:make_task",
+        "base": "tedi.training.base:make_task",
         "codes": "tedi.training.codes:make_task",
         "mapper": "tedi.training.mapper:make_task",
         "parser": "tedi.training.parser:make_task",
