@@ -60,33 +60,36 @@ class Look:
         """A moved code (1, L, C), moved on until its picture shows what is asked of `ws`."""
         said = Reading(said.agrees.clone(), said.moves.clone())
         with torch.no_grad():
-            before = self._seen(ws)
+            before = self._seen(self._drawn(ws))
         aim = Aim(said, before, keep=KEEP_NEW if new else KEEP_EDIT)
         if not bool(aim.asks.any()):
             return moved
         path, random = Alike(moved, self.codes.color), torch.Generator().manual_seed(0)
+        image, shown = ws, list[Tensor]()
 
         def objective(codes: Tensor) -> dict[str, Tensor]:
+            nonlocal image
+            image = self._drawn(codes)
             wander = torch.randint(-WANDER, WANDER + 1, (2,), generator=random).tolist()
-            near = 0.5 * SHORT * path.change.square().sum(dim=1)
-            return {"seen": -aim(self._seen(codes, wander)), "near": near}
-
-        shown: list[Tensor] = []
+            seen = self._seen(image.roll(tuple(wander), dims=(2, 3)))
+            return {"seen": -aim(seen), "near": 0.5 * SHORT * path.change.square().sum(dim=1)}
 
         def enough(step: int, terms: dict[str, Tensor], codes: Tensor) -> bool:
             with torch.no_grad():
-                log_p = self._seen(codes)
-                if aim.shown(log_p) >= ENOUGH and (new or aim.strayed(log_p) <= STRAY):
-                    shown.append(codes)
+                log_p = self._seen(image)
+            if aim.shown(log_p) >= ENOUGH and (new or aim.strayed(log_p) <= STRAY):
+                shown.append(codes)
             return bool(shown)
 
         best = descend(path, objective, STEPS, enough).ws
         return shown[0] if shown else best
 
-    def _seen(self, codes: Tensor, wander: Sequence[int] = (0, 0)) -> Tensor:
-        """Log-probabilities (N, V) of what previews show."""
-        image = self.generator.preview(codes).float().clamp(-1, 1)
-        return attributes.log_softmax(self.eye(image.roll(tuple(wander), dims=(2, 3))))
+    def _drawn(self, codes: Tensor) -> Tensor:
+        return self.generator.preview(codes).float().clamp(-1, 1)
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """Log-probabilities (N, V) of what pictures show."""
+        return attributes.log_softmax(self.eye(image))
 
 
 class Alike(nn.Module):

@@ -5,6 +5,8 @@ and with ReLU6), its batch norms folded into the convolutions. It knows nothing 
 which makes it the judge of both.
 """
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,14 +84,20 @@ class AttributeModel(nn.Module):
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Feature maps at 56, 28, 14 and 7 px, (N, D, h, h), for perceptual distances."""
-        x = _resize(image).contiguous(memory_format=torch.channels_last)
-        x = F.relu6(self.stem(x))
-        found = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number in MAPS:
-                found.append(x)
-        return found
+        return tapped(self.stem, self.blocks, _resize(image), MAPS)
+
+
+def tapped(
+    stem: nn.Module, blocks: nn.ModuleList, image: Tensor, taps: Collection[int]
+) -> list[Tensor]:
+    """What the blocks of a trunk whose numbers are in `taps` make of pictures (N, 3, H, W)."""
+    x = F.relu6(stem(image.contiguous(memory_format=torch.channels_last)))
+    found = []
+    for number, block in enumerate(blocks):
+        x = block(x)
+        if number in taps:
+            found.append(x)
+    return found
 
 
 def _resize(image: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tedi.encoders.attributes import AttributeModel, Conv
-from tedi.encoders.parser import Merge
+from tedi.encoders.attributes import AttributeModel, Conv, tapped
+from tedi.encoders.parser import Merge, merged
 from tedi.errors import UsageError
 
 SIZE = 128  # pixels a side of what is looked at
@@ -99,21 +99,10 @@ class BaseReader(nn.Module):
     def _maps(self, image: Tensor) -> list[Tensor]:
         if image.ndim != 4 or image.shape[1:] != (3, SIZE, SIZE):
             raise UsageError(f"image: expected (N, 3, {SIZE}, {SIZE}), got {tuple(image.shape)}")
-        taps = [block for block, _ in TAPS]
-        x = F.relu6(self.stem(image.contiguous(memory_format=torch.channels_last)))
-        found = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number in taps:
-                found.append(x)
-        return found
+        return tapped(self.stem, self.blocks, image, [block for block, _ in TAPS])
 
     def _base(self, maps: list[Tensor]) -> Tensor:
-        x = self.merges[-1](maps[-1])
-        sides = maps[-len(self.merges) : -1]
-        for side, merge in reversed(list(zip(sides, self.merges[:-1], strict=True))):
-            x = merge(side, x)
-        return self.head(x)
+        return self.head(merged(self.merges, maps[-len(self.merges) :]))
 
     def _pose(self, maps: list[Tensor]) -> Tensor:
         pairs = zip(self.squeeze, maps[-2:], strict=True)

@@ -5,11 +5,13 @@ The decoder adds up the trunk's maps from coarse to fine, as a feature pyramid d
 is half the picture's size.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tedi.encoders.attributes import AttributeModel, Conv
+from tedi.encoders.attributes import AttributeModel, Conv, tapped
 
 SIZE = 256  # pixels a picture is parsed at
 STRIDE = 32  # what the sides of a picture must be multiples of
@@ -57,27 +59,24 @@ class FaceParser(nn.Module):
 
     def scores(self, image: Tensor) -> Tensor:
         """Logits (N, 19, H/2, W/2) of pictures whose sides are multiples of 32."""
-        maps = self.maps(image)
-        x = self.merges[-1](maps[-1])
-        for side, merge in reversed(list(zip(maps[:-1], self.merges[:-1], strict=True))):
-            x = merge(side, x)
-        return self.head(x)
+        return self.head(merged(self.merges, self.maps(image)))
 
     def maps(self, image: Tensor) -> list[Tensor]:
         """Maps of the trunk, (N, D, h, w), at strides 2, 4, 8, 16 and 32."""
-        taps = {block for block, _, _ in TAPS}
-        x = F.relu6(self.stem(image.contiguous(memory_format=torch.channels_last)))
-        found = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)
-            if number in taps:
-                found.append(x)
-        return found
+        return tapped(self.stem, self.blocks, image, {block for block, _, _ in TAPS})
 
     def labels(self, image: Tensor) -> Tensor:
         """Class numbers (N, H, W), uint8, of pictures (N, 3, H, W), at their own size."""
         best: Tensor = _resize(self(image), image.shape[-2:]).argmax(dim=1)
         return best.to(torch.uint8)
+
+
+def merged(merges: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
+    """Maps added up from the smallest to the largest, each by its own `Merge`."""
+    x = merges[-1](maps[-1])
+    for side, merge in reversed(list(zip(maps[:-1], merges[:-1], strict=True))):
+        x = merge(side, x)
+    return x
 
 
 def _resize(x: Tensor, size: torch.Size) -> Tensor:
