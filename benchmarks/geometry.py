@@ -36,7 +36,8 @@ from tedi.losses.perceptual import distance
 from tedi.training.pictures import from_bytes, photo_pixels
 
 MOVES = {"rotation, degrees": (0, 10, 20, 30), "scale": (0.7, 0.85, 1, 1.2, 1.4)}
-MOVES |= {"shift, of the width": (0, 0.1, 0.2)}
+MOVES |= {"shift, of the width": (0, 0.1, 0.2), "all at once": (0, 0.5, 1)}
+CROP = (math.radians(25), math.log(1.4), 0.15)  # "all at once", at most: turn, scale, shift
 METHODS = ("encoder", "optimize", "fspace")
 EDITS = {
     "with glasses": ("glasses", ("eyeglasses", "sunglasses")),
@@ -54,11 +55,19 @@ PAPER, INK, FAINT = "#ffffff", "#1d1d1f", "#c9c9ce"
 PANEL, GAP, FONT = (300, 220), 70, 18
 
 
-def move_of(kind: str, amount: float) -> Tensor:
-    """The place (1, 2, 3) of a face that was moved by so much."""
-    pose = {"rotation, degrees": 0.0, "scale": 1.0, "shift, of the width": 0.0} | {kind: amount}
-    angle, scale, shift = pose.values()
-    numbers = (math.radians(angle), scale, 2 * shift, 0.0)
+def move_of(kind: str, amount: float, row: int) -> Tensor:
+    """The place (1, 2, 3) of a face that was moved by so much.
+
+    "All at once" turns, scales and shifts each photo by chance, as faces lie in natural pictures.
+    """
+    if kind == "all at once":
+        chance = np.random.default_rng(row).uniform(-amount, amount, 4)
+        angle, scale, across, down = chance * (*CROP, CROP[2])
+        numbers = (angle, math.exp(scale), 2 * across, 2 * down)
+    else:
+        pose = {"rotation, degrees": 0.0, "scale": 1.0, "shift, of the width": 0.0} | {kind: amount}
+        degrees, factor, shift = pose.values()
+        numbers = (math.radians(degrees), factor, 2 * shift, 0.0)
     return placed(*(torch.tensor([number]) for number in numbers))
 
 
@@ -143,7 +152,7 @@ def measure_all(options: argparse.Namespace, log: Path) -> None:
                     told = {"row": row, "move": kind, "amount": amount, "method": method}
                     if key_of(told) in known:
                         continue
-                    told |= bench.measure(photo, move_of(kind, amount), method)
+                    told |= bench.measure(photo, move_of(kind, amount, row), method)
                     told["settings"] = f"{options.steps}+{options.finish}, {options.at} px"
                     with log.open("a") as file:
                         file.write(json.dumps(told) + "\n")

@@ -105,9 +105,7 @@ class Model:
         self.drawn, self.stop_at = 0, None
         ways = {"default": (4.0, 0.0), "linear": (0.0, 0.0), "mix": (4.0, 1.0)}
         self.ways = {name: Push(self.generator, *by) for name, by in ways.items()}
-
-    def way(self, method):
-        return self.ways[method]
+        self.model._ways, self.moved = self.ways, self.model.moved
 
     def pictures(self, ws, *, preview):
         if self.drawn == self.stop_at:

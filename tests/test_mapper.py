@@ -266,7 +266,7 @@ def test_faces_are_edited_by_a_file_and_again_by_their_record(tmp_path, monkeypa
     assert tedi_("run", "seed7-afro.png", "--out", "again.png")[0] == 0
     assert Path("again.png").read_bytes() == Path("seed7-afro.png").read_bytes()
     write(mapper(width=width, medium=1, fine=2))
-    tiny._ways.clear()
+    tiny._mappers.clear()
     status, _, err = tedi_("run", "seed7-afro.png", "--out", "third.png")
     assert (status, "afro.safetensors: no longer the mapper that was used" in err) == (1, True)
     for more, says in (

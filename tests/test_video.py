@@ -920,7 +920,7 @@ def test_stylegan3_moves_the_face_from_the_command_line(
 def test_a_generator_of_another_w_is_told_of_at_once(clip, tmp_path, moving_model, capsys):
     moving_model._text = None
     assert run(["video", str(clip), "smiling", "--out", str(tmp_path / "a.mp4")]) == 2
-    assert "TEXT: tedi's networks know the W of" in capsys.readouterr().err
+    assert "text: tedi's networks know the W of" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from click.core import ParameterSource
 
+from tedi.cli.asked import mapper_option, read_asked
 from tedi.cli.budget import check_plan, plan_options
 from tedi.cli.changed import write_changed
 from tedi.cli.directions import Range
@@ -25,7 +25,6 @@ from tedi.cli.faces import (
     tell,
 )
 from tedi.cli.generate import _load
-from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import (
     align_option,
     check_codes,
@@ -51,7 +50,7 @@ from tedi.cli.recipes import check_recipe, placed_told, recipe_option, write_rec
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.outputs import Exist
-from tedi.prompts import STRENGTH, clean
+from tedi.prompts import STRENGTH
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,12 +115,7 @@ def _numbers(value: str) -> list[float]:
     show_default=True,
     help="How a text changes a code.",
 )
-@click.option(
-    "--mapper",
-    type=click.Path(path_type=Path),
-    help="Edit by a latent mapper instead: a file of train/mapper.py or of StyleCLIP, which knows "
-    "one text; TEXT is what records call it, and may be left out.",
-)
+@mapper_option
 @click.option(
     "--psi", type=click.FloatRange(0, 2), help="Variety of a seed's face.  [default: 0.7]"
 )
@@ -177,7 +171,7 @@ def edit(
     texts: tuple[str, ...],
     strength: Strengths,
     method: str,
-    mapper: Path | None,
+    mappers: tuple[Path, ...],
     psi: float | None,
     undo: int,
     out: str | None,
@@ -240,21 +234,19 @@ def edit(
         own=recipe is None,  # tedi run draws by no generator of a face's own
     )
     _check_options(source, settings)
-    asked = [clean(text) for text in texts]
-    if mapper is not None:
-        asked, method = _mapped(mapper, asked)
-    if not asked and not undo and not save_code:
+    asked = read_asked(texts, method, mappers)
+    if not asked.texts and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
     plan = Plan(
         source,
         source.without(undo),
-        _columns(asked, strength, method, strip=strip),
+        _columns(asked.texts, strength, asked.method, strip=strip),
         strip=strip,
         preview=preview,
         anyway=anyway,
         settings=settings,
     )
-    name = " ".join(asked) or ("undo" if undo else "")
+    name = " ".join(asked.texts) or ("undo" if undo else "")
     named = [(f"{source.name} {name}", name or source.name)]
     [path] = result_paths(out, named, seed=source.seed, whose=str(source.file))
     plan.check_picture(path)
@@ -262,30 +254,13 @@ def edit(
     check_recipe(recipe, overwrite=overwrite or dry_run)
     model = _load(**models_of(generator, encoder), device=device, dtype=dtype, compiled=False)
     if dry_run:
-        return explain(model.text, asked, as_json=as_json)
-    listen = Listener(model.text, anyway=anyway)
-    unheard = [] if mapper else [phrase for text in asked for phrase in listen(text)]
+        return asked.explain(model, as_json=as_json)
+    unheard = asked.listen(model, anyway=anyway)
     exist: Exist = "overwrite" if overwrite else "error"
     told = plan.write(model, path, save_code, exist=exist)
     record = {name: value for name, value in told.items() if name != "plan"}
     write_recipe(recipe, record, path, exist=exist)
     tell(path, save_code, told, as_json=as_json, unheard=unheard)
-
-
-def _mapped(mapper: Path, texts: list[str]) -> tuple[list[str], str]:
-    """Texts and method of an edit by a latent mapper.
-
-    Raises:
-        UsageError: another method is given, too, or several texts.
-    """
-    from tedi.editing.mapper import method_of
-
-    given = click.get_current_context().get_parameter_source("method")
-    if given == ParameterSource.COMMANDLINE:
-        raise UsageError("--mapper: is instead of --method; leave one of them")
-    if len(texts) > 1:
-        raise UsageError(f"--mapper: knows one text, and {len(texts)} are given")
-    return texts or [clean(mapper.stem)], method_of(mapper)
 
 
 class Edited(NamedTuple):

@@ -17,7 +17,7 @@ import click
 from tedi import mixing
 from tedi.cli.generate import _exists
 from tedi.cli.options import MAX_SEED
-from tedi.editing import MAPPER, check_method
+from tedi.editing import check_method
 from tedi.errors import TediError, UsageError
 from tedi.outputs import SUFFIXES, output_paths, slug
 from tedi.prompts import STRENGTH, clean
@@ -226,22 +226,8 @@ def begin(model: "Toolkit", source: Source) -> "tuple[Tensor, dict[str, Any]]":
 
 
 def apply(model: "Toolkit", ws: "Tensor", step: Step, *, anyway: bool) -> "Tensor":
-    """The code (1, L, C) after one step.
-
-    Raises:
-        UsageError: nothing of its text is understood, unless `anyway`; a mapper knows its own.
-    """
-    from tedi.pipeline import says_something
-
-    said = model.text.read([step.text])
-    heard = anyway or step.method.startswith(MAPPER) or says_something(said)
-    if not heard:
-        raise UsageError(
-            f"nothing of {step.text!r} is about a face; name what to change, such as age, hair "
-            "or smile, or pass --anyway"
-        )
-    way = model.way(step.method)
-    return way(ws, [step.text], said, strength=step.strength, new=False)
+    """The code (1, L, C) after one step; raises what `Toolkit.moved` does."""
+    return model.moved(ws, step.text, strength=step.strength, method=step.method, anyway=anyway)
 
 
 def unpack(text: str, slots: int, width: int, source: Source) -> "Tensor":

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tedi.cli.asked import is_given, mapper_option, read_asked
 from tedi.cli.faces import MAX_STRENGTH, Step
 from tedi.cli.generate import _exists, _load
-from tedi.cli.hearing import Listener, explain
 from tedi.cli.options import Which, device_option, models_of, models_option
 from tedi.cli.photos import detail_option
 from tedi.cli.video_networks import moves, networks_of
 from tedi.editing import EDITS
 from tedi.errors import UsageError
 from tedi.outputs import slug
-from tedi.prompts import STRENGTH, clean
+from tedi.prompts import STRENGTH
 
 if TYPE_CHECKING:
     from tedi.pipeline import Toolkit
@@ -56,7 +56,7 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 @click.command()
 @click.argument("video", type=click.Path(path_type=Path))
-@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.argument("texts", metavar="[TEXT]...", nargs=-1)
 @click.option(
     "--strength",
     type=Strength(),
@@ -71,6 +71,7 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     show_default=True,
     help="How a text changes a code.",
 )
+@mapper_option
 @click.option(
     "--face",
     "which",
@@ -152,6 +153,7 @@ def video(
     texts: tuple[str, ...],
     strength: tuple[float, ...],
     method: str,
+    mappers: tuple[Path, ...],
     which: str | int,
     out: Path | None,
     start: float,
@@ -187,10 +189,11 @@ def video(
     tedi video in.mp4 "smiling" --out out.mp4 --resume
     tedi video in.mp4 "smiling" --tune --key-frames 10
     tedi video in.mp4 "smiling" --generator my-stylegan3.safetensors --field 0.1
+    tedi video in.mp4 --mapper afro.pt --generator my.pkl --encoder my-e4e.pt
 
-    A generator of one's own must have the W that tedi's words know; others are refused. A run
-    that was stopped leaves a folder OUT.work; --resume goes on with it. The path goes to
-    stdout, progress and remarks to stderr.
+    TEXT needs a generator whose W tedi's words know; with another, and an encoder of its
+    own, a latent mapper edits. A run that was stopped leaves a folder OUT.work; --resume goes
+    on with it. The path goes to stdout, progress and remarks to stderr.
     """  # noqa: D301
     from tedi import zoo
     from tedi.video import Settings, open_source
@@ -198,29 +201,28 @@ def video(
 
     if which == "all":
         raise UsageError("--face: one face of a video is changed at a time; give largest or K")
-    if not tune and _given("key_frames"):
+    if not tune and is_given("key_frames"):
         raise UsageError("--key-frames: is for --tune; pass that, too, or leave it out")
-    if crop == "face" and _given("field"):
+    if crop == "face" and is_given("field"):
         raise UsageError("--field: is for --crop first; pass that, or leave it out")
-    asked = [clean(text) for text in texts]
-    steps = _steps(asked, strength, method)
+    asked = read_asked(texts, method, mappers)
+    if not asked.texts:
+        raise UsageError(
+            'give what to change, as in: tedi video in.mp4 "smiling", or --mapper FILE'
+        )
+    steps = _steps(asked.texts, strength, asked.method)
     source = open_source(video, start=start, end=end)
-    path = out or _free(f"{video.stem}-{slug(' '.join(asked))}.mp4")
+    path = out or _free(f"{video.stem}-{slug(' '.join(asked.texts))}.mp4")
     check_out(path, source, audio=audio)
     if os.path.lexists(path) and not (overwrite or dry_run):
         raise _exists(path)
     models = models_of(generator, encoder)
     model = _load(**models, device=device, dtype="float32", compiled=False)
-    if not model.reads_codes:
-        from tedi.pipeline.foreign import unknown_w
-
-        raise unknown_w("TEXT", model.generator)
     if dry_run:
-        return explain(model.text, asked, as_json=as_json)
+        return asked.explain(model, as_json=as_json)
     kept: Any = crop or ("first" if moves(model.generator) else "face")
-    wide = field if kept == "first" or _given("field") else 0.0
-    listen = Listener(model.text, anyway=anyway)
-    unheard = [phrase for text in asked for phrase in listen(text)]
+    wide = field if kept == "first" or is_given("field") else 0.0
+    unheard = asked.listen(model, anyway=anyway)
     face: Any = which
     count = key_frames if tune else 0
     settings = Settings(face, smooth, detail, per_frame, crf, audio, count, kept, wide)
@@ -298,12 +300,6 @@ def _steps(texts: Sequence[str], strengths: Sequence[float], method: str) -> tup
             f"--strength: {len(strengths)} numbers for {len(texts)} texts; give one each"
         )
     return tuple(Step(t, n, method) for t, n in zip(texts, strengths, strict=True))
-
-
-def _given(name: str) -> bool:
-    """Whether an option of the command is given, not left as it is."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _free(name: str) -> Path:

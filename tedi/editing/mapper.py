@@ -3,16 +3,16 @@
 Records name it by path and hash, so that what is made again is the same: `mapper:SHA256:PATH`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor
 
 from tedi import zoo
 from tedi.checkpoints import bundle
 from tedi.editing import MAPPER
-from tedi.editing.text import Way
-from tedi.encoders.text import Reading
+from tedi.encoders.mapper import LatentMapper
 from tedi.errors import TediError, UsageError
 from tedi.interfaces import Generator
 
@@ -30,8 +30,8 @@ def method_of(path: Path) -> str:
     return f"{MAPPER}{zoo.sha256(path)[:DIGITS]}:{path}"
 
 
-def way_of(method: str, generator: Generator) -> Way:
-    """How the mapper of a record edits.
+def mapper_of(method: str, generator: Generator) -> "Mapped":
+    """The mapper of a record; see `Mapped` for what it raises, too.
 
     Raises:
         TediError: its file is gone, or is another by now.
@@ -39,14 +39,7 @@ def way_of(method: str, generator: Generator) -> Way:
     sha256, _, path = method.removeprefix(MAPPER).partition(":")
     if not path or method_of(Path(path)) != method:
         raise TediError(f"{path or method}: no longer the mapper that was used ({sha256[:8]})")
-    mapped = Mapped(Path(path), generator)
-
-    def way(
-        ws: Tensor, prompts: Sequence[str], said: Reading, *, strength: float, new: bool
-    ) -> Tensor:
-        return mapped(ws, strength=strength)
-
-    return way
+    return Mapped(Path(path), generator)
 
 
 class Mapped:
@@ -58,23 +51,41 @@ class Mapped:
         path: a file of `train/mapper.py`, or of StyleCLIP.
         generator: whose codes it moves.
 
+    Attributes:
+        path: the file.
+        knows: the text that it was trained for; "" where its file does not tell.
+        made_for: name of the generator that it was trained on; "" where its file does not tell.
+
     Raises:
         TediError: the file cannot be read, or holds no mapper of W+.
-        UsageError: the mapper is of another W.
+        UsageError: the mapper is of another W, or of more slots.
     """
 
     def __init__(self, path: Path, generator: Generator) -> None:
-        parts = bundle.read(path).parts
-        found = [part for part in parts.values() if part.kind == "latent mapper"]
+        contents = bundle.read(path)
+        found = [part for part in contents.parts.values() if part.kind == "latent mapper"]
         if not found:
-            kinds = ", ".join(part.kind for part in parts.values()) or "no network"
+            kinds = ", ".join(part.kind for part in contents.parts.values()) or "no network"
             raise TediError(f"{path}: expected a latent mapper, holds {kinds}")
-        width = found[0].config["width"]
+        self.path, self.knows = path, _text_of(found[0].facts)
+        self.made_for = zoo.metadata(path).get("for", "") if contents.format == "tedi" else ""
+        self.network = cast("LatentMapper", bundle.build(found[0])).to(generator.w_avg.device)
+        width, slots = self.network.width, self.network.fine + 1
         if width != generator.width:
             own = f"{generator.name} has {generator.width}"
             raise UsageError(f"{path}: its mapper is of W of {width}; {own}")
-        self.network = bundle.build(found[0]).to(generator.w_avg.device)
+        if slots > generator.slots:
+            own = f"{generator.name} has {generator.slots}"
+            raise UsageError(f"{path}: its mapper is of {slots} slots or more; {own}")
 
     def __call__(self, ws: Tensor, *, strength: float) -> Tensor:
         """Codes (N, L, C), new; strength 0 keeps them, 1 is what the mapper was trained for."""
-        return ws + strength * (self.network(ws) - ws)
+        moved: Tensor = self.network(ws)
+        return ws + strength * (moved - ws)
+
+
+def _text_of(facts: Mapping[str, Any]) -> str:
+    """The text that a file says its mapper was trained for; "" for none."""
+    options = facts.get("opts")
+    told = options.get("description") if isinstance(options, dict) else facts.get("prompt")
+    return str(told or "")

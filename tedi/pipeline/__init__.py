@@ -28,13 +28,14 @@ from tedi import __version__, attributes, control, images, language, latents, zo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
 from tedi.editing import EDITS, MAPPER, USES
-from tedi.editing.mapper import way_of
+from tedi.editing.mapper import Mapped, mapper_of
 from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.errors import UsageError
 from tedi.faces import Transform
 from tedi.generators.filters import preview_of
+from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.interfaces import Generator, Transformable
 from tedi.inversion.likeness import fit
 from tedi.mixing import GROUPS, VARIETY
@@ -92,6 +93,7 @@ class Toolkit:
         self.drawn_by = dict(foreign.weights) if foreign else own  # name -> sha256
         self.device = generator.w_avg.device
         self._ways: dict[str, Way] = {}
+        self._mappers: dict[str, Mapped] = {}
         self.transform: Transform | None = None
         self.field = 0.0
         self._compiled = compiled
@@ -368,7 +370,8 @@ class Toolkit:
             texts: what to change, "older" or "a man with a beard"; several are several steps.
             strength: 0 changes nothing, 1 reaches what is asked, or one step of what is relative,
                 more goes on; one number, or one a step.
-            method: a name of `tedi.editing.EDITS`.
+            method: a name of `tedi.editing.EDITS`, or of a mapper, see
+                `tedi.editing.mapper.method_of`.
             preview: draw 256 px quickly instead of 1024 px.
 
         Returns:
@@ -388,8 +391,7 @@ class Toolkit:
         faces: list[Face] = []
         for text, much in zip(steps, strengths, strict=True):
             check_range("strength", much, 0, 10)
-            said = self._read([text], {})[text]
-            code = self.way(method)(code, [text], said, strength=much, new=False)
+            code = self.moved(code, text, strength=much, method=method)
             done = list(zip(steps, strengths, strict=True))[: len(faces) + 1]
             record = self._edited(ws, done, method, preview)
             faces.append(Face(self.pictures(code, preview=preview)[0], code[0].cpu(), record))
@@ -411,17 +413,61 @@ class Toolkit:
         """A way for texts to change codes, made on first use.
 
         Args:
-            method: a name of `tedi.editing.EDITS`, or of a mapper, see `tedi.editing.mapper`.
+            method: a name of `tedi.editing.EDITS`.
 
         Raises:
             UsageError: unknown method.
         """
         if method not in self._ways:
-            drawing = self._known or self.generator
-            mapped = method.startswith(MAPPER)
-            way = way_of(method, drawing) if mapped else EDITS[method](drawing, self.text)
+            way = EDITS[method](self._known or self.generator, self.text)
             self._ways[method] = self._carried(way) if self._known else way
         return self._ways[method]
+
+    def mapper(self, method: str) -> Mapped:
+        """The latent mapper that a method names, opened on first use.
+
+        Args:
+            method: see `tedi.editing.mapper.method_of`.
+
+        Raises:
+            TediError: its file is gone or is another by now, cannot be read, or holds no mapper.
+            UsageError: the mapper is of another W.
+        """
+        if method not in self._mappers:
+            mapper = mapper_of(method, self._known or self.generator)
+            if mapper.made_for == MobileStyleGAN.name and not self.reads_codes:
+                raise UsageError(
+                    f"{mapper.path}: its mapper is of the W of {GENERATOR}; this "
+                    f"{self.generator.name} has another"
+                )
+            self._mappers[method] = mapper
+        return self._mappers[method]
+
+    def moved(
+        self, ws: Tensor, text: str, *, strength: float, method: str, anyway: bool = False
+    ) -> Tensor:
+        """The code (1, L, C) of a face, changed by one text; a latent mapper reads no words.
+
+        Args:
+            ws: (1, L, C).
+            text: what to change; of a mapper, what it is called.
+            strength: see `edit`.
+            method: a name of `tedi.editing.EDITS`, or of a mapper.
+            anyway: go on though nothing of the text is understood.
+
+        Raises:
+            UsageError: nothing of the text is understood, or the generator's W is not one that
+                texts, or the mapper, know.
+        """
+        if method.startswith(MAPPER):
+            return self._through(functools.partial(self.mapper(method), strength=strength), ws)
+        said = self.text.read([text])
+        if not anyway and not says_something(said):
+            raise UsageError(
+                f"nothing of {text!r} is about a face; name what to change, such as age, hair or "
+                "smile, or pass --anyway"
+            )
+        return self.way(method)(ws, [text], said, strength=strength, new=False)
 
     def _carried(self, way: Way) -> Way:
         """A way of tedi's own codes, for those of the generator."""
