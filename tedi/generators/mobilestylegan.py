@@ -95,7 +95,8 @@ class ModulatedConv(nn.Module):
             self.depthwise = nn.Parameter(torch.zeros(fan_in, 1, 3, 3))
             self.pointwise = nn.Parameter(torch.zeros(fan_out, fan_in))
         else:
-            self.kernel = nn.Parameter(torch.zeros(fan_out, fan_in, 3, 3))
+            kernel = torch.zeros(fan_out, fan_in, 3, 3)  # kept as it is used: no copy a picture
+            self.kernel = nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         x = x * style[:, :, None, None]
@@ -150,15 +151,20 @@ class Synthesis(nn.Module):
         self.blocks = nn.ModuleList(map(Block, fans_in, CHANNELS, sizes))
         self.to_image = ToImage(CHANNELS[-1])
 
-    def styles(self, ws: Tensor) -> dict[str, Tensor]:
-        """S-space codes in the order of drawing; an up step shares its block's first slot."""
+    def styles(self, ws: Tensor, stop: int = len(CHANNELS)) -> dict[str, Tensor]:
+        """S-space codes in the order of drawing, of blocks before `stop`; of all by default.
+
+        An up step shares its block's first slot.
+        """
         styles = {"stem": self.stem.affine(ws[:, 0])}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.blocks[:stop]):
             assert isinstance(block, Block)  # for the type checker
             styles[f"block{i}.up"] = block.up(ws[:, 1 + 2 * i])
             styles[f"block{i}.conv1"] = block.conv1.affine(ws[:, 1 + 2 * i])
             styles[f"block{i}.conv2"] = block.conv2.affine(ws[:, 2 + 2 * i])
-        return styles | {"to_image": self.to_image.affine(ws[:, SLOTS - 1])}
+        if stop == len(CHANNELS):
+            styles["to_image"] = self.to_image.affine(ws[:, SLOTS - 1])
+        return styles
 
     def features(self, styles: dict[str, Tensor], stop: int) -> Tensor:
         """Activations after block `stop` - 1 (0: after the stem)."""
@@ -226,8 +232,7 @@ class MobileStyleGAN(nn.Module):
 
     def preview(self, ws: Tensor) -> Tensor:
         """Pictures (N, 3, 256, 256), close to the area-reduced synthesis at a fifth of its cost."""
-        x = self.synthesizer.features(self.styles(ws), PREVIEW_BLOCKS)
-        return self.previewer(x, ws)
+        return self.previewer(self._features(ws, PREVIEW_BLOCKS), ws)
 
     def layers(self, group: str | int) -> tuple[int, ...]:
         """Slots of "coarse" (4-16 px), "medium" (32, 64), "fine" (128 up) or "all", or of a size.
@@ -246,8 +251,7 @@ class MobileStyleGAN(nn.Module):
 
     def styles(self, ws: Tensor) -> dict[str, Tensor]:
         """S-space codes, layer name -> (N, channels), in the order of drawing."""
-        if ws.ndim != 3 or ws.shape[1:] != (SLOTS, WIDTH):
-            raise UsageError(f"ws: expected (N, {SLOTS}, {WIDTH}), got {tuple(ws.shape)}")
+        _check(ws)
         return self.synthesizer.styles(ws)
 
     def synthesis_from_styles(self, styles: dict[str, Tensor]) -> Tensor:
@@ -256,7 +260,7 @@ class MobileStyleGAN(nn.Module):
 
     def features(self, ws: Tensor, at: int) -> Tensor:
         """Activations (N, D, at, at) after the block of `at` px: 8, 16, 32 … 512."""
-        return self.synthesizer.features(self.styles(ws), self._block(at) + 1)
+        return self._features(ws, self._block(at) + 1)
 
     def synthesis_from(self, features: Tensor, ws: Tensor) -> Tensor:
         """Pictures (N, 3, 1024, 1024) from `features` of any size and the slots after them.
@@ -277,11 +281,22 @@ class MobileStyleGAN(nn.Module):
         if start > PREVIEW_BLOCKS:
             size = features.shape[-1]
             raise UsageError(f"features: previews go on from 64 px at most, got {size} px")
-        x = self.synthesizer.advance(features, self.styles(ws), start, PREVIEW_BLOCKS)
-        return self.previewer(x, ws)
+        _check(ws)
+        styles = self.synthesizer.styles(ws, PREVIEW_BLOCKS)
+        return self.previewer(self.synthesizer.advance(features, styles, start, PREVIEW_BLOCKS), ws)
+
+    def _features(self, ws: Tensor, stop: int) -> Tensor:
+        _check(ws)
+        return self.synthesizer.features(self.synthesizer.styles(ws, stop), stop)
 
     def _block(self, size: int) -> int:
         sizes = [8 * 2**i for i in range(len(CHANNELS))]
         if size not in sizes:
             raise UsageError(f"features: expected a size among {sizes} px, got {size}")
         return sizes.index(size)
+
+
+def _check(ws: Tensor) -> None:
+    """Raises a UsageError unless codes are (N, 16, 512)."""
+    if ws.ndim != 3 or ws.shape[1:] != (SLOTS, WIDTH):
+        raise UsageError(f"ws: expected (N, {SLOTS}, {WIDTH}), got {tuple(ws.shape)}")
