@@ -132,7 +132,7 @@ class Bench:
         for text, wanted in EDITS.items():
             if not sees(found.ws, *wanted):
                 said = self.model.text.read([text])
-                edit = self.model.way("default")
+                edit = self.model.way("move")
                 done[text] = sees(edit(found.ws, [text], said, strength=1.0, new=False), *wanted)
         return done
 
@@ -156,6 +156,7 @@ def measure_all(options: argparse.Namespace, log: Path) -> None:
                     told["settings"] = f"{options.steps}+{options.finish}, {options.at} px"
                     with log.open("a") as file:
                         file.write(json.dumps(told) + "\n")
+                    known.add(key_of(told))
 
 
 def key_of(line: dict[str, Any]) -> tuple[Any, ...]:
@@ -165,8 +166,9 @@ def key_of(line: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def read(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    """The lines of a log, one for each measurement."""
+    lines = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+    return list({key_of(line): line for line in lines}.values())
 
 
 def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
