@@ -43,12 +43,12 @@ HERE = Path(__file__).parent
 PSI, FACES, CHANNELS = 0.7, 24, 20
 SAME = 0.6  # distance of descriptors below which faces are one person's
 RUNS = (
-    *(("linear", 1.0), ("default", 1.0), ("optimize", 1.0), ("global", 1.0), ("global", 1.5)),
+    *(("linear", 1.0), ("move", 1.0), ("optimize", 1.0), ("global", 1.0), ("global", 1.5)),
     *(("channels", 1.0), ("channels", 1.5), ("channels", 2.0), ("mapper", 1.0), ("mapper", 0.7)),
 )
 """Methods with the strengths they are measured at."""
 SHEET = (
-    *(("linear", 1.0), ("default", 1.0), ("optimize", 1.0), ("channels", 1.5), ("global", 1.0)),
+    *(("linear", 1.0), ("move", 1.0), ("optimize", 1.0), ("channels", 1.5), ("global", 1.0)),
     ("mapper", 1.0),
 )
 FACE = 5  # which of the faces of an edit the sheet shows, chosen before they were seen
@@ -101,7 +101,7 @@ def moves_of(model: Toolkit, mappers: dict[str, Path]) -> dict[str, Move]:
 
         return move
 
-    found: dict[str, Move] = {m: way(m) for m in ("linear", "default", "optimize", "global")}
+    found: dict[str, Move] = {m: way(m) for m in ("linear", "move", "optimize", "global")}
     found["channels"] = Labelled(model)
     ways = {text: Mapped(path, model.generator) for text, path in mappers.items()}
     if ways:

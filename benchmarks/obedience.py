@@ -62,7 +62,7 @@ def follow(
     right = {}
     for how, reading in zip(READINGS, (said, meant(caption, said)), strict=True):
         rows = Reading(*(part.expand(len(style), -1) for part in (reading.agrees, reading.moves)))
-        ws = model.way("default")(style, [caption.text] * len(style), rows, strength=1.0, new=True)
+        ws = model.way("move")(style, [caption.text] * len(style), rows, strength=1.0, new=True)
         for who, log_p in looks(model, networks, ws).items():
             right[how, who] = agreement(log_p, [caption.says] * len(style))
     return right

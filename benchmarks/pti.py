@@ -60,7 +60,7 @@ class Bench:
             edits = {}
             for text, (group, values) in EDITS.items():
                 said = self.model.text.read([text])
-                edited = self.model.way("default")(found.ws, [text], said, strength=1.0, new=False)
+                edited = self.model.way("move")(found.ws, [text], said, strength=1.0, new=False)
                 edits[text] = {
                     name: [round(self._odds(g, ws, group, values), 3) for ws in (found.ws, edited)]
                     for name, g in drawn_by.items()

@@ -134,7 +134,9 @@ def absolute(reading: Reading, log_p: Tensor) -> Tensor:
         close = close / close.amax(dim=1, keepdim=True)
         span = attributes.SPANS[group]
         others = torch.zeros_like(agrees[:, span])
-        whole = others.index_copy(1, torch.tensor(columns) - span.start, close)
+        whole = others.index_copy(
+            1, torch.tensor(columns, device=agrees.device) - span.start, close
+        )
         agrees[:, span] = torch.where(wish != 0, whole, agrees[:, span])
     return agrees
 

@@ -233,7 +233,7 @@ def table(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("name", ["default", "linear", "mix"])
+@pytest.mark.parametrize("name", ["move", "linear", "mix"])
 @pytest.mark.parametrize("new", [True, False])
 def test_a_way_moves_codes_as_strongly_as_asked(encoder, table, name, new):
     way = EDITS[name](TinyGenerator(), encoder)
@@ -251,7 +251,7 @@ def test_a_way_moves_codes_as_strongly_as_asked(encoder, table, name, new):
 
 
 def test_a_new_face_keeps_less_and_stays_in_w(encoder):
-    way = EDITS["default"](TinyGenerator(), encoder)
+    way = EDITS["move"](TinyGenerator(), encoder)
     ws, said = some_codes(encoder), reading(GRIN)
     new, kept = control.KEEP_NEW, control.KEEP_EDIT
     moved = way(ws, [""] * N, said, strength=1, new=True)
@@ -445,7 +445,7 @@ BROAD = {"smile": frozenset({"broad"})}
 def look_with(encoder, monkeypatch, threshold):
     eye = Eye(threshold)
     monkeypatch.setattr(look.native, "load_attribute_model", lambda path: eye)
-    return EDITS["look"](TinyGenerator(), encoder), eye
+    return EDITS["default"](TinyGenerator(), encoder), eye
 
 
 def brightness(ws):
@@ -456,14 +456,14 @@ def test_what_is_seen_at_once_is_not_corrected(encoder, monkeypatch):
     way, eye = look_with(encoder, monkeypatch, threshold=-2.0)
     ws, said = some_codes(encoder), reading(BROAD)
     found = way(ws, [""] * N, said, strength=1, new=False)
-    usual = EDITS["default"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=False)
+    usual = EDITS["move"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=False)
     torch.testing.assert_close(found, usual)
     assert eye.looks == 3 * N  # before, at the move, and at the move without wandering
 
 
 def test_what_is_not_seen_is_corrected_until_it_is(encoder, monkeypatch):
     ws, said = some_codes(encoder), reading(BROAD)
-    usual = EDITS["default"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=True)
+    usual = EDITS["move"](TinyGenerator(), encoder)(ws, [""] * N, said, strength=1, new=True)
     threshold = float(brightness(usual).max()) + 0.02
     monkeypatch.setattr(look, "STEPS", replace(look.STEPS, steps=100))
     way, eye = look_with(encoder, monkeypatch, threshold)
@@ -486,6 +486,56 @@ def test_a_corrected_row_does_not_depend_on_its_neighbours(encoder, monkeypatch)
     whole = way(ws, [""] * N, said, strength=1, new=False)
     alone = way(ws[1:2], [""], said.of(slice(1, 2)), strength=1, new=False)
     torch.testing.assert_close(whole[1:2], alone)
+
+
+def first_and_found(encoder, monkeypatch, eye, *, new):
+    monkeypatch.setattr(look.native, "load_attribute_model", lambda path: eye)
+    ws, said = some_codes(encoder)[:1], reading(BROAD).of(slice(0, 1))
+    first, found = (
+        EDITS[name](TinyGenerator(), encoder)(ws, [""], said, strength=1, new=new)
+        for name in ("move", "default")
+    )
+    return first, found
+
+
+def test_where_looking_does_not_help_the_first_move_stays(encoder, monkeypatch):
+    class Misled(Eye):  # its gradient points away from what it wants
+        def forward(self, image):
+            logits = super().forward(image)
+            return 2 * logits.detach() - logits
+
+    eye = Misled(threshold=0.6)
+    first, found = first_and_found(encoder, monkeypatch, eye, new=False)
+    assert eye.looks > 3
+    torch.testing.assert_close(found, first)
+
+
+def test_of_steps_that_show_it_the_one_that_strays_least_is_taken(encoder, monkeypatch):
+    class Aged(Eye):  # sees another age at each look after the first, the least so at step 6
+        def forward(self, image):
+            logits = super().forward(image)
+            aged = 0.0 if self.looks == 1 else 1.0 + abs((self.looks - 3) // 2 - 6)
+            return logits.index_fill(1, torch.tensor([column("age", "old")]), aged)
+
+    codes, descend = [], look.descend
+
+    def watched(path, objective, schedule, on_step):
+        def both(step, terms, ws):
+            codes.append(ws)
+            return on_step(step, terms, ws)
+
+        return descend(path, objective, schedule, both)
+
+    monkeypatch.setattr(look, "descend", watched)
+    monkeypatch.setattr(look, "STRAY", -1.0)  # so that all steps are passed
+    start = EDITS["move"](TinyGenerator(), encoder)(
+        some_codes(encoder)[:1], [""], reading(BROAD).of(slice(0, 1)), strength=1, new=False
+    )
+    eye = Aged(float(brightness(start)) - 0.2)
+    _, found = first_and_found(encoder, monkeypatch, eye, new=False)
+    assert len(codes) == look.STEPS.steps + 1
+    differ = [float((ws - found).abs().max()) for ws in codes]
+    assert differ.index(min(differ)) == 6
 
 
 def test_nobody_looks_where_nothing_is_asked(encoder, monkeypatch):

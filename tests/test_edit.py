@@ -21,7 +21,7 @@ from test_inversion import TinyEncoder, describe
 from test_invert import Features, detect, photo
 from tiny import code_reader, text_encoder, toolkit
 
-from tedi import control, images
+from tedi import control, images, zoo
 from tedi.checkpoints import codes
 from tedi.cli import run
 from tedi.cli.edit import StrengthsType
@@ -104,7 +104,9 @@ def test_a_seed_gives_a_picture_its_path_and_a_record(tedi_, model):
         {"text": "with glasses", "strength": 1.0, "method": "default"},
     ]
     assert record["prompt"] == "older; with glasses"
-    assert (record["command"], record["weights"]) == ("edit", {"tiny": "0" * 64})
+    eye = zoo.sha256(zoo.path("attributes-lite0"))  # by which the default method looks
+    weights = {"tiny": "0" * 64, "attributes-lite0": eye}
+    assert (record["command"], record["weights"]) == ("edit", weights)
     assert model.loaded == [{"device": "auto", "dtype": "float32", "compiled": False}]
     [*_, face] = model.edit(seed_code(model, 7), ["older", "with glasses"])
     assert torch.equal(code("c.safetensors"), face.ws)

@@ -106,6 +106,7 @@ class Model:
         ways = {"default": (4.0, 0.0), "linear": (0.0, 0.0), "mix": (4.0, 1.0)}
         self.ways = {name: Push(self.generator, *by) for name, by in ways.items()}
         self.model._ways, self.moved = self.ways, self.model.moved
+        self.mapper = self.model.mapper
 
     def pictures(self, ws, *, preview):
         if self.drawn == self.stop_at:

@@ -7,6 +7,8 @@ import inspect
 import json
 import logging
 import math
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,37 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, change):
         run(TinyTask(), plan(tmp_path, **change), folder=tmp_path / "run")
 
 
+def test_a_run_goes_on_on_another_device(tmp_path, monkeypatch):
+    """The device is no part of what a checkpoint must share; the file tells where it ended."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        run(TinyTask(stop_at=6), plan(tmp_path), folder=tmp_path / "run")
+    rest, settings = TinyTask(), plan(tmp_path, device="auto")
+    run(rest, settings, folder=tmp_path / "run")
+    assert rest.steps == list(range(4, 12))
+    assert json.loads(exported(settings)[1]["settings"])["device"] == "cpu"
+
+
+def test_a_device_that_is_not_here_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError) as caught:
+        run(TinyTask(), plan(tmp_path, device="cuda"), folder=tmp_path / "run")
+    says = "device: no CUDA device is here; set device to cpu, or to auto"
+    assert str(caught.value) == says
+    with pytest.raises(UsageError, match=r"^device: expected auto, cpu, cuda, got 'gpu'$"):
+        plan(tmp_path, device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "here", "place"),
+    [("cpu", True, "cpu"), ("cuda", True, "cuda"), ("auto", True, "cuda"), ("auto", False, "cpu")],
+)
+def test_auto_is_cuda_where_there_is_one(tmp_path, monkeypatch, device, here, place):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: here)
+    assert plan(tmp_path, device=device).place == torch.device(place)
+    assert plan(tmp_path).device == "cpu"
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     settings = plan(tmp_path)
     with pytest.raises(TediError, match=r"step 5: the loss is nan; lower lr \(0\.05\)"):
@@ -314,6 +347,39 @@ def test_shipped_parts_name_one_another():
     assert told["backbone"] in zoo.ZOO
     assert zoo.metadata(zoo.path(told["codes"]))["architecture"] == "codes"
     assert zoo.metadata(zoo.path("attributes-lite0"))["architecture"] == "attributes-lite0"
+
+
+def test_no_gpu_is_told_before_anything_is_loaded(script, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(script, "TASKS", {"parser": lambda _: pytest.fail("loaded")})
+    assert script.main([str(ROOT / "configs" / "parser.yaml"), "--set", "device=cuda"]) == 2
+    assert capsys.readouterr().err.startswith("train: device: no CUDA device is here;")
+
+
+def test_all_stages_have_the_device_and_the_last_one_the_rest(script, monkeypatch):
+    calls = []
+    monkeypatch.setattr(script, "main", lambda call: calls.append(call) or 0)
+    given = ["--set", "device=cuda", "--set", "lr=0.5", "--dry-run"]
+    assert script.stages((["a.yaml"], ["b.yaml", "--set=steps=3"]), given) == 0
+    assert calls == [
+        ["a.yaml", "--set=device=cuda", "--dry-run"],
+        ["b.yaml", "--set=steps=3", *given],
+    ]
+    calls.clear()
+    monkeypatch.setattr(script, "main", lambda call: calls.append(call) or 3)
+    assert script.stages((["a.yaml"], ["b.yaml"]), []) == 3
+    assert calls == [["a.yaml"]]
+    with pytest.raises(SystemExit):
+        script.stages((["a.yaml"], ["b.yaml"]), ["--help"])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("name", "count"), [("codes", 5), ("visual", 3)])
+def test_recipes_of_stages_dry_run(name, count):
+    """Each stage tells its settings, on the device that is asked for."""
+    call = [sys.executable, f"train/{name}.py", "--dry-run", "--set", "device=auto"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("device: auto\n") == count
 
 
 def test_single_settings_are_changed(script, tmp_path, capsys):
@@ -770,10 +836,21 @@ def pictures_of(trunk):
     return AttributeTask(some_faces(40), pixels, trunk, options, seed=0)
 
 
+class Blind(nn.Module):
+    """An attribute model that sees nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(len(COLUMNS)))
+
+    def forward(self, image):
+        return self.nothing.expand(len(image), -1)
+
+
 @pytest.fixture
 def light(pictures_of):
     """The same with a model that sees nothing."""
-    pictures_of.model = lambda image: torch.zeros(len(image), len(COLUMNS))
+    pictures_of.model = Blind()
     return pictures_of
 
 
@@ -818,7 +895,7 @@ def test_pictures_of_an_epoch_are_all_of_training_once(light, monkeypatch):
 
 def test_a_batch_of_pictures_depends_on_seed_and_step_alone(light, monkeypatch):
     seen = []
-    light.model = lambda image: seen.append(image) or torch.zeros(len(image), len(COLUMNS))
+    light.model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     for step in (2, 3, 2):
         light.step(step)
     assert torch.equal(seen[0], seen[2])

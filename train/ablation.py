@@ -38,13 +38,15 @@ def main() -> int:
     """Exit status: 0 trained and written, else that of the variant that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="JSON of the figures")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     figures = {}
     for name, changes in VARIANTS.items():
         out = Path(f"runs/ablation-{name}.safetensors")
         if not out.is_file():
             own = [f"--folder=runs/ablation-{name}", f"--set=out={out}"]
-            if status := train([*SHARED, *own, *changes]):
+            asked = [f"--set={change}" for change in options.set]
+            if status := train([*SHARED, *own, *changes, *asked]):
                 return status
         figures[name] = json.loads(read(out)[1]["figures"])
     told = {"steps": STEPS, "pictures a step": 12, "drawn as": "256 px previews"}

@@ -2,7 +2,7 @@
 
 import sys
 
-from train import main
+from train import stages
 
 STAGES = (
     *(
@@ -19,4 +19,4 @@ STAGES = (
 )
 
 if __name__ == "__main__":
-    sys.exit(next((status for stage in STAGES if (status := main(stage))), 0))
+    sys.exit(stages(STAGES, sys.argv[1:]))

@@ -2,11 +2,9 @@
 
 import sys
 
-from train import main
+from train import stages
 
-STAGES = ("configs/preview.yaml", "configs/preview-fine.yaml")
+STAGES = (["configs/preview.yaml"], ["configs/preview-fine.yaml"])
 
 if __name__ == "__main__":
-    for stage in STAGES:
-        if status := main([stage, *sys.argv[1:]]):
-            sys.exit(status)
+    sys.exit(stages(STAGES, sys.argv[1:]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from train import main
+from train import stages
 
 CODES = [
     "configs/structure.yaml",
@@ -27,4 +27,4 @@ PICTURES = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(main(CODES) or main(PICTURES) or main(["configs/structure.yaml", *sys.argv[1:]]))
+    sys.exit(stages((CODES, PICTURES, ["configs/structure.yaml"]), sys.argv[1:]))

@@ -1,11 +1,14 @@
 """Trains what a config says: python train/train.py configs/text.yaml.
 
-The run resumes from its folder if it was stopped. `--set` changes single settings.
+The run resumes from its folder if it was stopped. `--set` changes single settings: with
+`--set device=cuda` it trains on a GPU, and with `--set device=auto` where there is one. What is
+shipped was trained on CPUs, the default.
 """
 
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -15,15 +18,22 @@ from tedi.errors import TediError, UsageError
 from tedi.training import TASKS
 from tedi.training.loop import Settings, run
 
+log = logging.getLogger("train")
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 trained, 1 failed, 2 called wrongly."""
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a call."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="a YAML of configs/")
     parser.add_argument("--folder", type=Path, help="for checkpoints; default runs/NAME")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--dry-run", action="store_true", help="print the settings and stop")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 trained, 1 failed, 2 called wrongly."""
+    options = parsed(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     for noisy in ("httpx", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -32,12 +42,30 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dry_run:
             print(yaml.safe_dump(vars(settings), sort_keys=False))
             return 0
+        log.info("training on %s", settings.place)  # or it is said that there is no such device
         folder = options.folder or Path("runs") / options.config.stem
         run(TASKS[settings.task](settings), settings, folder=folder)
     except TediError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def stages(every: Sequence[Sequence[str]], arguments: Sequence[str]) -> int:
+    """Exit status of runs one after the other; the first that fails is the last.
+
+    Args:
+        every: arguments of each stage.
+        arguments: of the caller, for the last stage; all stages get the device, and `--dry-run`.
+    """
+    *first, last = ([*stage] for stage in every)
+    asked = parsed([*last, *arguments])
+    shared = [f"--set={change}" for change in asked.set if change.startswith("device=")]
+    shared += ["--dry-run"] * asked.dry_run
+    for stage in first:
+        if status := main([*stage, *shared]):
+            return status
+    return main([*last, *arguments])
 
 
 def read(path: Path, changes: list[str]) -> Settings:

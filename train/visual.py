@@ -2,7 +2,7 @@
 
 import sys
 
-from train import main
+from train import stages
 
 CODES = [
     "configs/visual.yaml",
@@ -34,4 +34,4 @@ PHOTOS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(main(CODES) or main(PHOTOS) or main(["configs/visual.yaml", *sys.argv[1:]]))
+    sys.exit(stages((CODES, PHOTOS, ["configs/visual.yaml"]), sys.argv[1:]))

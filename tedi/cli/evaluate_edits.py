@@ -134,6 +134,7 @@ def edits(
     The table goes to stdout, progress to stderr.
     """  # noqa: D301
     from tedi import zoo
+    from tedi.editing.mapper import method_of
 
     wishes, source = _wishes(file, count, split, seed)
     if dry_run:
@@ -145,7 +146,9 @@ def edits(
     del setting["strength"]
     changes = {method: _change(model, method, preview=preview) for method in methods}
     if mapper is not None:
-        changes["mapper"] = _mapped(model, mapper, preview=preview)
+        known = method_of(mapper)
+        model.mapper(known)  # what is wrong with it is told before anything is drawn
+        changes["mapper"] = _change(model, known, preview=preview)
         setting["mapper"] = zoo.sha256(mapper)
     work = functools.partial(_work, model, judge, out, setting, psi=psi, preview=preview)
     found, tried = work(wishes, faces=faces, changes=changes, strengths=strengths)
@@ -213,7 +216,10 @@ def _work(
 
 
 def _change(model: "Toolkit", method: str, *, preview: bool) -> "Change":
-    """How one method edits; a text that is not understood changes nothing, and so fails."""
+    """How a method edits: one of `EDITS`, or a latent mapper's, which does not read the text.
+
+    A text that is not understood changes nothing, and so fails.
+    """
     import torch
 
     from tedi.cli.faces import Step, apply
@@ -222,22 +228,6 @@ def _change(model: "Toolkit", method: str, *, preview: bool) -> "Change":
     def change(ws: "Tensor", text: str, strength: float) -> "Picture":
         step = Step(text, strength, method)
         moved = apply(model, ws[None].to(model.device), step, anyway=True)
-        return model.pictures(moved, preview=preview)[0], moved[0].cpu()
-
-    return change
-
-
-def _mapped(model: "Toolkit", path: Path, *, preview: bool) -> "Change":
-    """How a latent mapper edits; its file knows its text, and the edit's is not read."""
-    import torch
-
-    from tedi.editing.mapper import Mapped
-
-    way = Mapped(path, model.generator)
-
-    @torch.no_grad()
-    def change(ws: "Tensor", text: str, strength: float) -> "Picture":
-        moved = way(ws[None].to(model.device), strength=strength)
         return model.pictures(moved, preview=preview)[0], moved[0].cpu()
 
     return change

@@ -446,7 +446,7 @@ def _edit(
     if direction is None:
         from tedi.cli.faces import Step, apply
 
-        step = Step(text, strength, "default")
+        step = Step(text, strength, "move")
         move = functools.partial(apply, model, step=step, anyway=False)
         move(model.generator.w_avg.expand(1, model.generator.slots, -1))
         return move, f"a text edit, {text!r} at strength {strength:g}"

@@ -5,18 +5,18 @@ from tedi.registry import Table, unknown
 EDITS = Table(
     "method",
     {
-        "default": "tedi.editing.text:Search",
+        "default": "tedi.editing.look:Look",
         "global": "tedi.editing.channels:Global",
         "linear": "tedi.editing.text:Linear",
-        "look": "tedi.editing.look:Look",
         "mix": "tedi.editing.text:Mix",
+        "move": "tedi.editing.text:Search",
         "optimize": "tedi.editing.text:Optimize",
         "tedigan": "tedi.editing.tedigan:TediGANMix",
     },
 )
 """Ways for a text to change codes: what `--method` chooses from."""
 
-USES = {"global": ("slopes-ffhq",), "look": ("attributes-lite0",)}
+USES = {"default": ("attributes-lite0",), "global": ("slopes-ffhq",)}
 """Weights that ways draw on beside those of the generator and of the text encoder."""
 
 MAPPER = "mapper:"

@@ -9,7 +9,10 @@ missing, the code goes on from there:
     max over u   aim(p(G(ws + C u))) − ½ λ ‖u‖²                                             (1)
 
 with p what the attribute model sees in the preview, `tedi.control.Aim` of it, and C the map from
-whitened codes to codes, alike in all slots. It ends as soon as all that is asked for is seen.
+whitened codes to codes, alike in all slots. It ends as soon as all that is asked for is seen and,
+of an edit, little else has changed. Of the codes that were passed, the one is taken that shows all
+and changed least else. If none does, nothing is corrected: what cannot be reached is sought far
+away, where faces break (of 192 such pictures labellers called 19 broken, of 288 others 1).
 """
 
 from collections.abc import Sequence
@@ -27,7 +30,8 @@ from tedi.encoders.text import Reading, TextEncoder
 from tedi.interfaces import Generator
 
 STEPS = Schedule(steps=16, lr=0.1, rise=0.2, fall=0.5, patience=0)
-SHORT = 0.1  # λ, of the length of the correction
+SHORT_NEW = 0.03  # λ, of the length of the correction of a new face …
+SHORT_EDIT = 0.1  # … and of an edit
 ENOUGH = 0.7  # probability at which an attribute counts as seen
 STRAY = 0.7  # nats that what is not asked for may have moved by, of an edit
 WANDER = 6  # pixels that the preview is moved by at most before it is looked at
@@ -39,7 +43,7 @@ class Look:
     def __init__(self, generator: Generator, encoder: TextEncoder) -> None:
         self.generator, self.codes = generator, encoder.codes
         self.search = Search(generator, encoder)
-        [name] = USES["look"]
+        [name] = USES["default"]
         eye = native.load_attribute_model(zoo.pull(name))
         self.eye = eye.to(generator.w_avg.device).requires_grad_(False)
 
@@ -58,31 +62,35 @@ class Look:
 
     def _corrected(self, ws: Tensor, moved: Tensor, said: Reading, *, new: bool) -> Tensor:
         """A moved code (1, L, C), moved on until its picture shows what is asked of `ws`."""
+        keep, short = (KEEP_NEW, SHORT_NEW) if new else (KEEP_EDIT, SHORT_EDIT)
         said = Reading(said.agrees.clone(), said.moves.clone())
         with torch.no_grad():
             before = self._seen(self._drawn(ws))
-        aim = Aim(said, before, keep=KEEP_NEW if new else KEEP_EDIT)
+        aim = Aim(said, before, keep=keep)
         if not bool(aim.asks.any()):
             return moved
         path, random = Alike(moved, self.codes.color), torch.Generator().manual_seed(0)
-        image, shown = ws, list[Tensor]()
+        image, shown = ws, list[tuple[float, Tensor]]()
 
         def objective(codes: Tensor) -> dict[str, Tensor]:
             nonlocal image
             image = self._drawn(codes)
             wander = torch.randint(-WANDER, WANDER + 1, (2,), generator=random).tolist()
             seen = self._seen(image.roll(tuple(wander), dims=(2, 3)))
-            return {"seen": -aim(seen), "near": 0.5 * SHORT * path.change.square().sum(dim=1)}
+            return {"seen": -aim(seen), "near": 0.5 * short * path.change.square().sum(dim=1)}
 
         def enough(step: int, terms: dict[str, Tensor], codes: Tensor) -> bool:
             with torch.no_grad():
                 log_p = self._seen(image)
-            if aim.shown(log_p) >= ENOUGH and (new or aim.strayed(log_p) <= STRAY):
-                shown.append(codes)
-            return bool(shown)
+                strayed, seen = float(aim.strayed(log_p)), float(aim.shown(log_p))
+            if seen < ENOUGH:
+                return False
+            shown.append((strayed, codes))
+            return new or strayed <= STRAY
 
-        best = descend(path, objective, STEPS, enough).ws
-        return shown[0] if shown else best
+        descend(path, objective, STEPS, enough)
+        _, best = min(shown, key=lambda each: each[0], default=(0.0, moved))
+        return best
 
     def _drawn(self, codes: Tensor) -> Tensor:
         return self.generator.preview(codes).float().clamp(-1, 1)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from tedi import zoo
@@ -17,6 +18,7 @@ from tedi.errors import TediError, UsageError
 from tedi.interfaces import Generator
 
 DIGITS = 16  # of the hash that a record keeps
+APART = 0.05  # of their length that two means of one W differ by at most
 
 
 def method_of(path: Path) -> str:
@@ -58,7 +60,7 @@ class Mapped:
 
     Raises:
         TediError: the file cannot be read, or holds no mapper of W+.
-        UsageError: the mapper is of another W, or of more slots.
+        UsageError: the mapper is of another W, as far as its file tells, or of more slots.
     """
 
     def __init__(self, path: Path, generator: Generator) -> None:
@@ -77,11 +79,31 @@ class Mapped:
         if slots > generator.slots:
             own = f"{generator.name} has {generator.slots}"
             raise UsageError(f"{path}: its mapper is of {slots} slots or more; {own}")
+        if not _same(found[0].facts.get("w_avg"), generator.w_avg, path):
+            own = f"this {generator.name} has another"
+            whose = self.made_for or "another generator"
+            raise UsageError(f"{path}: its mapper is of the W of {whose}; {own}")
 
     def __call__(self, ws: Tensor, *, strength: float) -> Tensor:
         """Codes (N, L, C), new; strength 0 keeps them, 1 is what the mapper was trained for."""
         moved: Tensor = self.network(ws)
         return ws + strength * (moved - ws)
+
+
+def _same(told: object, w_avg: Tensor, path: Path) -> bool:
+    """Whether the mean of W that a file tells, if it does, is a generator's.
+
+    Raises:
+        TediError: what it tells is no code.
+    """
+    if told is None:
+        return True
+    if not isinstance(told, list) or not all(isinstance(x, float) for x in told):
+        raise TediError(f"{path}: w_avg: expected numbers, got {told!r:.40}")
+    theirs, own = torch.tensor(told), w_avg.flatten().cpu()
+    return len(theirs) == len(own) and bool(
+        (theirs - own).norm() <= APART * (theirs.norm() + own.norm()) / 2
+    )
 
 
 def _text_of(facts: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from tedi.checkpoints import native
 from tedi.encoders.attributes import SIZE, AttributeModel
 from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
+from tedi.training.networks import device_of, open_generator
 from tedi.training.pictures import draw_faces, from_bytes
 
 
@@ -43,10 +44,9 @@ def make_task(settings: Settings) -> "AttributeTask":
     """The task on pictures of the released generator, which are drawn if need be."""
     keep_freed_memory()
     options = config.build(AttributeOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
     faces = list(load_tedifaces(Path(options.data)))
     indices = [face["index"] for face in faces]
-    pixels = draw_faces(native.load_generator(files), indices, Path(options.cache))
+    pixels = draw_faces(open_generator(settings.place), indices, Path(options.cache))
     trunk, _ = native.read(zoo.pull("efficientnet-lite0"))
     return AttributeTask(faces, pixels, trunk, options, seed=settings.seed)
 
@@ -94,10 +94,12 @@ class AttributeTask:
         order = self.train[torch.randperm(len(self.train), generator=epoch)]
         rows = order.roll(-(step % per_epoch) * self.options.batch_size)[: self.options.batch_size]
         image, labels = self._augment(self._images(rows), self.labels[rows], random)
-        log_p = attributes.log_softmax(self.model(image))
+        here = device_of(self.model)
+        log_p = attributes.log_softmax(self.model(image.to(here)))
         a = self.options.smoothing
         each = attributes.group_sums(torch.ones(len(attributes.COLUMNS)))
         wanted = labels * (1 - a) + attributes.spread(a / each)
+        wanted = wanted.to(here)
         return {"cross-entropy": -(wanted * log_p).sum(dim=1).mean() / len(attributes.GROUPS)}
 
     def _images(self, rows: Tensor) -> Tensor:
@@ -127,7 +129,8 @@ class AttributeTask:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Accuracy by attribute on held-out faces, and the mean over attributes."""
-        parts = [self.model(self._images(rows)) for rows in self.held.split(32)]
+        here = device_of(self.model)
+        parts = [self.model(self._images(rows).to(here)).cpu() for rows in self.held.split(32)]
         log_p, labels = attributes.log_softmax(torch.cat(parts)), self.labels[self.held]
         figures = {"n": float(len(self.held))}
         for group, span in attributes.SPANS.items():

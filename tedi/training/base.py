@@ -40,6 +40,7 @@ from tedi.losses import Maps
 from tedi.losses.perceptual import distance
 from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 from tedi.training.pictures import codes_of, from_bytes
 from tedi.training.stylegan3 import draw_small
 from tedi.training.visual import worn
@@ -87,14 +88,13 @@ def make_task(settings: Settings) -> "BaseTask":
     """The task on the released generator; its faces are drawn first if need be."""
     keep_freed_memory()
     options = config.build(BaseOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    generator = native.load_generator(files)
+    generator = open_generator(settings.place)
     found = [face["index"] for face in load_tedifaces(Path(options.data))]
     faces = [index for index in found if not is_held_out(index)]
     pixels = draw_small(generator, faces, Path(options.cache))
     held = [index for index in found if is_held_out(index)][: options.held_out]
     known, _ = native.read(zoo.pull("attributes-lite0"))
-    maps = native.load_attribute_model(zoo.pull("attributes-lite0")).maps
+    maps = native.load_attribute_model(zoo.pull("attributes-lite0")).to(settings.place).maps
     w, held_w = (codes_of(generator, each)[:, 0] for each in (faces, held))
     return BaseTask(generator, (w, pixels), held_w, known, maps, options, seed=settings.seed)
 
@@ -171,7 +171,9 @@ class BaseTask:
         ws, pose = self.codes(rows), self.poses(len(rows), rng, near=o.near)
         place = place_of(pose)
         target = moved(from_bytes(self.pixels[rows]), place)
-        read, said = self.model.parts(worn(target, rng, o.worn), bases=o.read)
+        shown = worn(target, rng, o.worn)
+        shown, target, pose, place = (x.to(ws) for x in (shown, target, pose, place))
+        read, said = self.model.parts(shown, bases=o.read)
         losses = {"pose": o.pose * F.huber_loss(said, pose / self.model.units)}
         if n := o.read:
             with torch.no_grad():
@@ -202,7 +204,7 @@ class BaseTask:
         the picture.
         """
         rng = np.random.default_rng(987_654_321)
-        pose = self.poses(len(self.held), rng, near=0.0)
+        pose = self.poses(len(self.held), rng, near=0.0).to(self.held)
         rows = []
         for w, place in zip(self.held.split(1), place_of(pose).split(1), strict=True):
             ws = w[:, None].expand(-1, self.generator.slots, -1)

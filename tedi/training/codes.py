@@ -29,6 +29,7 @@ from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
 from tedi.interfaces import Generator
 from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
+from tedi.training.networks import device_of, open_generator
 from tedi.training.pictures import codes_of
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,8 @@ def make_task(settings: Settings) -> "CodeTask":
     """The task; codes that are not judged yet are drawn first."""
     keep_freed_memory()
     options = config.build(CodeOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    generator = native.load_generator(files)
-    teacher = native.load_attribute_model(zoo.pull(options.teacher))
+    generator = open_generator(settings.place)
+    teacher = native.load_attribute_model(zoo.pull(options.teacher)).to(settings.place)
     reader = native.load_code_reader(Path(options.start)) if options.start else None
     path = Path(options.samples) / f"stage-{options.stage}.safetensors"
     count = options.each if reader else 3 * options.each // 2
@@ -71,7 +71,10 @@ def make_task(settings: Settings) -> "CodeTask":
 
 
 class Sampler:
-    """Draws codes and has them judged, resuming from what is in the file."""
+    """Draws codes and has them judged, resuming from what is in the file.
+
+    Codes are made on the CPU, and drawn and judged where the generator lies.
+    """
 
     def __init__(
         self,
@@ -98,17 +101,19 @@ class Sampler:
     @torch.inference_mode()
     def judge(self, ws: Tensor) -> Tensor:
         """What the attribute model sees on the previews of codes, (N, V)."""
+        ws = ws.to(self.generator.w_avg)
         logits = [self.teacher(self.generator.preview(one)) for one in ws.split(1)]
-        return attributes.log_softmax(torch.cat(logits))
+        return attributes.log_softmax(torch.cat(logits)).cpu()
 
     @torch.no_grad()
     def codes(self, count: int, *, seed: int) -> Tensor:
         """Codes (count, L, C) of a stage."""
         random = torch.Generator().manual_seed(seed)
-        G = self.generator
-        w = G.mapping(torch.randn(2 * count, G.width, generator=random))
+        G, w_avg = self.generator, self.generator.w_avg.cpu()
+        z = torch.randn(2 * count, G.width, generator=random)
+        w = G.mapping(z.to(G.w_avg)).cpu()
         psi = 0.5 + 0.5 * torch.rand(2 * count, 1, generator=random)
-        a, b = (G.w_avg + psi * (w - G.w_avg))[:, None].repeat(1, G.slots, 1).chunk(2)
+        a, b = (w_avg + psi * (w - w_avg))[:, None].repeat(1, G.slots, 1).chunk(2)
         kind = torch.rand(count, generator=random)
         if self.reader is None:
             return torch.where((kind < 0.4)[:, None, None], a, _mix(a, b, random))
@@ -161,7 +166,7 @@ class CodeTask:
     ) -> None:
         self.options, self.seed = options, seed
         with torch.no_grad():
-            drawn = codes_of(generator, [face["index"] for face in faces])
+            drawn = codes_of(generator, [face["index"] for face in faces]).cpu()
         labels = torch.stack([attributes.labels_of(face) for face in faces])
         held = torch.tensor([is_held_out(face["index"]) for face in faces])
         self.faces = {"ws": drawn.half(), "wanted": labels, "held": held}
@@ -212,9 +217,10 @@ class CodeTask:
             self._draw(self.faces, self._train["faces"], n, random),
             self._draw(self.judged, self._train["judged"], self.options.batch_size - n, random),
         ]
-        ws, wanted = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        here = device_of(self.model)
+        ws, wanted = (torch.cat(parts).to(here) for parts in zip(*batches, strict=True))
         keep = (1 - self.options.blur) ** 0.5
-        noise = torch.randn(len(ws), 1, ws.shape[2], generator=random) @ self.model.color.T
+        noise = torch.randn(len(ws), 1, ws.shape[2], generator=random).to(ws) @ self.model.color.T
         ws = self.model.w_avg + keep * (ws - self.model.w_avg) + self.options.blur**0.5 * noise
         log_p = attributes.log_softmax(self.model(ws))
         return {"cross-entropy": -(wanted * log_p).sum(dim=1).mean() / len(attributes.GROUPS)}
@@ -231,7 +237,8 @@ class CodeTask:
         figures: dict[str, float] = {}
         for name, part in (("people", self.faces), ("judge", self.judged)):
             held = part["held"]
-            log_p = attributes.log_softmax(self.model(part["ws"][held].float()))
+            ws = part["ws"][held].to(device_of(self.model))
+            log_p = attributes.log_softmax(self.model(ws.float())).cpu()
             wanted = part["wanted"][held]
             figures[f"n, {name}"] = float(held.sum())
             entropy = -(wanted * log_p).sum(dim=1).mean() / len(attributes.GROUPS)
@@ -272,7 +279,7 @@ def whitening(generator: Generator, count: int, *, seed: int) -> tuple[Tensor, T
     """Λ^(-1/2) Eᵀ and E Λ^(1/2), (C, C) each, of the covariance of W measured on `count` codes."""
     random = torch.Generator().manual_seed(seed)
     z = torch.randn(count, generator.width, generator=random)
-    w = torch.cat([generator.mapping(part) for part in z.split(10_000)])
+    w = torch.cat([generator.mapping(part.to(generator.w_avg)) for part in z.split(10_000)])
     values, vectors = torch.linalg.eigh(torch.cov(w.T.double()))
     root = values.clamp_min(1e-8).sqrt()
     return (vectors / root).T.float(), (vectors * root).float()

@@ -20,13 +20,15 @@ from tedi.errors import TediError, UsageError
 
 log = logging.getLogger(__name__)
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """One training run; a YAML in configs/ says only what differs.
 
     Raises:
-        UsageError: no batch a step.
+        UsageError: no batch a step, or no such device.
     """
 
     task: str  # a name of TASKS
@@ -42,15 +44,35 @@ class Settings:
     ema: float = 0.999  # decay of the average of the weights that is exported
     save_every: int = 500  # steps between checkpoints
     log_every: int = 50  # steps between log lines
+    device: str = "cpu"  # to train on: cpu, cuda, or auto, which is CUDA where there is one
     options: dict[str, Any] = dataclasses.field(default_factory=dict)  # the task's own settings
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise UsageError(f"accumulate: expected 1 or more, got {self.accumulate}")
+        if self.device not in DEVICES:
+            raise UsageError(f"device: expected {', '.join(DEVICES)}, got {self.device!r}")
+
+    @property
+    def place(self) -> torch.device:
+        """The device of `device`, where networks lie; pictures and noise are made on the CPU.
+
+        So a batch is the same numbers on every device.
+
+        Raises:
+            UsageError: CUDA is asked for, and there is none.
+        """
+        here = torch.cuda.is_available()
+        if self.device == "cuda" and not here:
+            raise UsageError("device: no CUDA device is here; set device to cpu, or to auto")
+        return torch.device("cuda" if here and self.device != "cpu" else "cpu")
 
 
 class Task(Protocol):
-    """What the loop asks of a task."""
+    """What the loop asks of a task.
+
+    The loop moves the model to the device of the settings; a task moves what else it looks through.
+    """
 
     model: nn.Module
 
@@ -81,13 +103,20 @@ def rate(step: int, settings: Settings) -> float:
 def run(task: Task, settings: Settings, *, folder: Path) -> dict[str, float]:
     """Train `task`, resuming from `folder` if it holds a checkpoint, and write `settings.out`.
 
+    A run may go on on another device than it began on. What is exact on a CPU is so up to rounding
+    on CUDA, where sums have no fixed order.
+
     Returns:
         The held-out figures of the exported weights.
+
+    Raises:
+        UsageError: the device is not here.
+        TediError: the folder's checkpoint is of other settings, or a loss is not finite.
     """
     from accelerate import Accelerator  # the one door to accelerate
     from accelerate.utils import set_seed
 
-    accelerator = Accelerator(cpu=True)  # the tasks make their batches there
+    device, accelerator = settings.place, Accelerator(device_placement=False)
     set_seed(settings.seed)
     trained = [p for p in task.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -95,7 +124,7 @@ def run(task: Task, settings: Settings, *, folder: Path) -> dict[str, float]:
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, settings))
     # Not wrapped by `prepare`: a task calls parts of its model, and runs on one device.
-    task.model.to(accelerator.device)
+    task.model.to(device)
     optimizer = accelerator.prepare(optimizer)
     average = torch.optim.swa_utils.AveragedModel(
         task.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema)
@@ -163,7 +192,10 @@ def _restore(folder: Path, parts: Mapping[str, Any], settings: Settings) -> int:
 
 
 def _identity(settings: Settings) -> str:
-    return json.dumps(dataclasses.asdict(settings), sort_keys=True)
+    """What a run that goes on must share with the one that was stopped: all but the device."""
+    shared = dataclasses.asdict(settings)
+    del shared["device"]
+    return json.dumps(shared, sort_keys=True)
 
 
 def _finish(task: Task, settings: Settings) -> dict[str, float]:
@@ -172,7 +204,8 @@ def _finish(task: Task, settings: Settings) -> dict[str, float]:
     task.model.eval()
     figures = task.evaluate()
     tensors, metadata = task.export()
-    metadata |= {"settings": _identity(settings), "figures": json.dumps(figures)}
+    told = dataclasses.asdict(settings) | {"device": settings.place.type}
+    metadata |= {"settings": json.dumps(told, sort_keys=True), "figures": json.dumps(figures)}
     out = Path(settings.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_suffix(".tmp")

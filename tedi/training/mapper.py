@@ -5,7 +5,9 @@ The loss of codes w of W, and of w' = w + 0.1 M(w), is
     λ_text L(G(w')) + λ_code mean (w' − w)² + λ_identity ‖R(G(w')) − R(G(w))‖²
 
 with R the identity network and L the negative log-likelihood of the text by an attribute model that
-looks at the preview G, or 1 − cosine by a CLIP of the hub.
+looks at the preview G, or 1 − cosine by a CLIP of the hub. Both look at pictures, and so does R: G
+may be any generator, of any W. An attribute model and R know faces; a CLIP knows other pictures,
+too, where λ_identity is 0.
 """
 
 import json
@@ -29,6 +31,7 @@ from tedi.language import load_backbone
 from tedi.language.similarity import load_similarity
 from tedi.losses import LOSSES, Loss
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 
 TextLoss = Callable[[Tensor, Tensor], Tensor]
 """Pictures after and before, (N, 3, H, W) each -> how ill the first fit the text, (N,)."""
@@ -39,6 +42,7 @@ class MapperOptions:
     """Settings of the task."""
 
     prompt: str = ""  # what the mapper is to make of every face
+    generator: str = ""  # file of a generator, of any W; "" is tedi's own
     groups: str = "coarse,medium,fine"  # slots that change; leave out "fine" to keep colours
     judge: str = "attributes-lite0"  # attribute model by name, or hub id of a CLIP
     text: float = 1.0  # λ_text, of nats, or of 1 − cosine
@@ -50,29 +54,33 @@ class MapperOptions:
 
 
 def make_task(settings: Settings) -> "MapperTask":
-    """The task on tedi's generator.
+    """The task on tedi's generator, or on that of a file.
 
     Raises:
-        UsageError: no prompt, or one that says nothing of a face.
+        UsageError: no prompt, one that says nothing of a face, or a generator of too few slots.
+        TediError: the file holds no generator.
     """
     keep_freed_memory()
     options = config.build(MapperOptions, settings.options, where="options")
     if not options.prompt:
         raise UsageError("options.prompt: give what the mapper is for, such as 'a beard'")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    generator = native.load_generator(files)
-    identity = LOSSES["identity"](load_identity(zoo.pull("face-recognition")))
-    loss = clip_loss(options) if "/" in options.judge else attribute_loss(options)
+    generator = open_generator(settings.place, options.generator)
+    loss_of = clip_loss if "/" in options.judge else attribute_loss
+    loss = loss_of(options, settings.place)
+    identity = None
+    if options.identity:
+        network = load_identity(zoo.pull("face-recognition"))
+        identity = LOSSES["identity"](network.to(settings.place))
     return MapperTask(generator, loss, identity, options, seed=settings.seed)
 
 
-def clip_loss(options: MapperOptions) -> TextLoss:
-    """1 − cosine of pictures and the prompt."""
-    network = load_similarity(options.judge, name=options.judge)
+def clip_loss(options: MapperOptions, device: torch.device) -> TextLoss:
+    """1 − cosine of pictures and the prompt, by a network on a device."""
+    network = load_similarity(options.judge, name=options.judge).to(device)
     return lambda after, before: 1 - network(after, [options.prompt])
 
 
-def attribute_loss(options: MapperOptions) -> TextLoss:
+def attribute_loss(options: MapperOptions, device: torch.device) -> TextLoss:
     """−log of how likely pictures are, in the eyes of an attribute model, of what the prompt says.
 
     Raises:
@@ -81,7 +89,7 @@ def attribute_loss(options: MapperOptions) -> TextLoss:
     codes = native.load_code_reader(zoo.pull("codes-mobilestylegan-ffhq"))
     encoder = native.load_text_encoder(zoo.pull("text-minilm-l6"), codes)
     encoder.backbone = load_backbone(zoo.pull("minilm-l6"), name="minilm-l6")
-    judge = native.load_attribute_model(zoo.pull(options.judge))
+    judge = native.load_attribute_model(zoo.pull(options.judge)).to(device)
     return Unlikely(read(encoder, options.prompt), judge)
 
 
@@ -109,19 +117,30 @@ class Unlikely:
         with torch.no_grad():
             seen = attributes.log_softmax(self.judge(before))
             rows = torch.zeros(len(before), dtype=torch.long)
-            wanted = control.absolute(self.said.of(rows), seen)
+            wanted = control.absolute(self.said.of(rows), seen.cpu()).to(seen)
         log_p = attributes.log_softmax(self.judge(after))
         return -attributes.fit(log_p, wanted).sum(dim=1)
 
 
 class MapperTask:
-    """One mapper for one text."""
+    """One mapper for one text.
+
+    Args:
+        generator: frozen, that draws.
+        loss: of the text.
+        identity: loss of persons; None leaves it out.
+        options: of the task.
+        seed: of the network and of every batch.
+
+    Raises:
+        UsageError: the generator has too few slots for three groups.
+    """
 
     def __init__(
         self,
         generator: Generator,
         loss: TextLoss,
-        identity: Loss,
+        identity: Loss | None,
         options: MapperOptions,
         *,
         seed: int,
@@ -129,11 +148,9 @@ class MapperTask:
         self.generator, self.loss, self.identity = generator, loss, identity
         self.options, self.seed = options, seed
         torch.manual_seed(seed)
+        medium, fine = first_slots(generator)
         self.model = LatentMapper(
-            width=generator.width,
-            groups=options.groups,
-            medium=generator.layers("medium")[0],
-            fine=generator.layers("fine")[0],
+            width=generator.width, groups=options.groups, medium=medium, fine=fine
         )
         self._begin_at_nothing()
 
@@ -168,7 +185,7 @@ class MapperTask:
             "text": options.text * self.loss(after, before),
             "code": options.code * (moved - ws).square().mean(dim=(1, 2)),
         }
-        if options.identity:
+        if self.identity is not None:
             terms["identity"] = options.identity * self.identity(after, before)
         return terms
 
@@ -186,13 +203,31 @@ class MapperTask:
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The mapper, as `tedi.checkpoints.bundle` reads it."""
         state = {name: tensor.half() for name, tensor in self.model.state_dict().items()}
-        facts = {"prompt": self.options.prompt}
+        w_avg = self.generator.w_avg.flatten().tolist()
+        facts = {"prompt": self.options.prompt, "w_avg": w_avg}
         part = Bundle("latent mapper", "styleclip", dict(self.model.config), state, facts)
         tensors, header = packed({"mapper": part})
-        return tensors, header | {
+        known = {} if self.options.generator else {"licence": "MIT"}  # of one's own: who knows
+        return tensors, {
+            **header,
+            **known,
             "for": self.generator.name,
             "recipe": "train/mapper.py",
-            "licence": "MIT",
-            "data": "none: faces of the generator",
+            "data": "none: pictures of the generator",
             "options": json.dumps(asdict(self.options)),
         }
+
+
+def first_slots(generator: Generator) -> tuple[int, int]:
+    """First medium and first fine slot; the last slot is fine where a small one has no other.
+
+    Raises:
+        UsageError: there are too few slots.
+    """
+    medium, fine = (
+        (generator.layers(group) or generator.layers("all")[-1:])[0] for group in ("medium", "fine")
+    )
+    if not 0 < medium < fine:
+        told = f"{generator.name} has {generator.slots} slots"
+        raise UsageError(f"options.generator: a mapper needs coarse, medium and fine slots; {told}")
+    return medium, fine

@@ -28,6 +28,7 @@ from tedi.encoders.parser import SIZE, STRIDE, FaceParser
 from tedi.modalities.labels import CLASSES, mirror
 from tedi.training.dataset import load_masks
 from tedi.training.loop import Settings
+from tedi.training.networks import device_of
 from tedi.training.pictures import from_bytes
 
 IGNORED = 255  # label of what lies outside the photograph
@@ -115,7 +116,9 @@ class ParserTask:
         image, truth = turned(
             from_bytes(np.stack(pixels)), torch.from_numpy(np.stack(labels)), size, random
         )
-        entropy, dice = parser_losses(self.model.scores(lit(image, random)), truth, self.weights)
+        here = device_of(self.model)
+        scores = self.model.scores(lit(image, random).to(here))
+        entropy, dice = parser_losses(scores, truth.to(here), self.weights)
         return {"cross-entropy": entropy, "dice": dice * self.options.dice}
 
     def _rows(self, step: int) -> list[int]:
@@ -144,7 +147,8 @@ class ParserTask:
         return figures_of(tables, seed=self.seed)
 
     def _confusion(self, photo: Photo) -> Tensor:
-        found = self.model.labels(from_bytes(decode_picture(photo)[None]))[0].long()
+        image = from_bytes(decode_picture(photo)[None]).to(device_of(self.model))
+        found = self.model.labels(image)[0].long().cpu()
         truth = torch.from_numpy(decode_labels(photo)).long()
         n = len(CLASSES)
         return torch.bincount((truth * n + found).flatten(), minlength=n * n).view(n, n)
@@ -265,7 +269,7 @@ def parser_losses(scores: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tens
         Two scalars. Dice of a class is 2 Σ p y / (Σ p + Σ y) over all pixels of the batch.
     """
     log_p = scores.log_softmax(dim=1)
-    entropy = F.nll_loss(log_p, labels, weights.to(scores.dtype), ignore_index=IGNORED)
+    entropy = F.nll_loss(log_p, labels, weights.to(scores), ignore_index=IGNORED)
     seen = labels != IGNORED
     p = log_p.exp() * seen[:, None]
     truth = torch.where(seen, labels, 0)

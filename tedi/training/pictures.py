@@ -23,7 +23,7 @@ SIZE = 256
 
 def codes_of(generator: Generator, faces: Sequence[int]) -> Tensor:
     """Codes ws (N, L, C) that faces of tedifaces were drawn from, by index."""
-    w = generator.mapping(noise(list(faces)))
+    w = generator.mapping(noise(list(faces)).to(generator.w_avg))
     return (generator.w_avg + PSI * (w - generator.w_avg))[:, None].repeat(1, generator.slots, 1)
 
 
@@ -49,7 +49,7 @@ def draw_faces(generator: Generator, faces: Sequence[int], cache: Path) -> NDArr
 
 def to_bytes(image: Tensor) -> NDArray[np.uint8]:
     """Pictures (N, 3, H, W) in [-1, 1] as bytes."""
-    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+    return ((image.clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
 
 
 def from_bytes(pixels: NDArray[np.uint8]) -> Tensor:

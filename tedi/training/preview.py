@@ -44,7 +44,7 @@ def make_task(settings: Settings) -> "PreviewTask":
     head = {f"previewer.{n}": t for n, t in generator.previewer.state_dict().items()}
     w_avg = torch.from_numpy(np.load(Path(options.data) / "w_avg.npy"))
     generator.load_state_dict(state | head | {"w_avg": w_avg})
-    return PreviewTask(generator.eval(), options, seed=settings.seed)
+    return PreviewTask(generator.eval().to(settings.place), options, seed=settings.seed)
 
 
 class PreviewTask:
@@ -107,15 +107,20 @@ class PreviewTask:
 
     def codes(self, n: int, generator: torch.Generator) -> Tensor:
         """Codes ws (n, 16, 512): a third each of W, of mixed W+ and of W+ moved slot by slot."""
-        G = self.generator
-        w = G.mapping(torch.randn(2 * n, 512, generator=generator))
+        w_avg = self.generator.w_avg.cpu()
+        w = self._mapped(torch.randn(2 * n, 512, generator=generator)).cpu()
         psi = torch.rand(2 * n, 1, generator=generator) * 0.6 + 0.4
-        a, b = (G.w_avg + psi * (w - G.w_avg)).chunk(2)
+        a, b = (w_avg + psi * (w - w_avg)).chunk(2)
         mixed = (torch.rand(n, 16, 1, generator=generator) < 0.5).float()
         ws = a[:, None] + mixed * (b - a)[:, None]
         moved = a[:, None] + 0.25 * torch.randn(n, 16, 512, generator=generator)
         kind = torch.randint(3, (n, 1, 1), generator=generator)
-        return torch.where(kind == 0, a[:, None], torch.where(kind == 1, ws, moved))
+        ws = torch.where(kind == 0, a[:, None], torch.where(kind == 1, ws, moved))
+        return ws.to(self.generator.w_avg)
+
+    def _mapped(self, z: Tensor) -> Tensor:
+        """Codes w (N, C) of noise that was made on the CPU."""
+        return self.generator.mapping(z.to(self.generator.w_avg))
 
     @torch.no_grad()
     def draw(self, ws: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +156,7 @@ class PreviewTask:
         """Explained variance on unseen codes: W at psi 0.7 and 1, and W+ as in training."""
         G, n = self.generator, self.options.held_out
         random = torch.Generator().manual_seed(987_654_321)
-        w = G.mapping(torch.randn(n, 512, generator=random))
+        w = self._mapped(torch.randn(n, 512, generator=random))
         sets = {
             "psi 0.7": (G.w_avg + 0.7 * (w - G.w_avg))[:, None].expand(-1, 16, -1),
             "psi 1": w[:, None].expand(-1, 16, -1),

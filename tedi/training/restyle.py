@@ -35,6 +35,7 @@ from tedi.interfaces import Generator
 from tedi.inversion.encode import draw_full
 from tedi.losses.perceptual import distance
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 from tedi.training.pictures import SIZE, draw_previews, from_bytes, photo_pixels
 from tedi.training.visual import PhotoOptions, PhotoTask, drawn_codes, worn
 
@@ -65,7 +66,7 @@ def make_task(settings: Settings) -> "RestyleTask":
     """The task; photos are decoded and faces drawn first if need be."""
     keep_freed_memory()
     options = config.build(RestyleOptions, settings.options, where="options")
-    generator = _generator(options.generator)
+    generator = open_generator(settings.place, options.generator)
     draw = torch.compile(generator.preview) if options.compiled else generator.preview
     ws = drawn_codes(generator, options.drawn if options.drawn_batch else 0)
     drawn = np.zeros((0, 3, SIZE, SIZE), np.uint8)
@@ -75,13 +76,6 @@ def make_task(settings: Settings) -> "RestyleTask":
         draw = partial(draw_full, generator, size=SIZE)
     photos = photo_pixels(Path(options.photos), Path(options.photo_cache))
     return RestyleTask(generator, draw, photos, (ws, drawn), options, settings)
-
-
-def _generator(file: str) -> Generator:
-    if file:
-        return bundle.open_generator(Path(file))
-    names = ("mobilestylegan-ffhq", "mobilestylegan-ffhq-preview")
-    return native.load_generator([zoo.pull(name) for name in names])
 
 
 NAMES = (
@@ -116,7 +110,7 @@ class RestyleTask(PhotoTask):
         if not self.options.generator:
             first = native.load_visual_encoder(zoo.pull(FIRST))
             first.describe = self.describe
-            return ResidualEncoder(first)
+            return ResidualEncoder(first.to(self.here))
         generator, kind = self.generator, ENCODERS[self.options.network]
         if not (isinstance(kind, type) and issubclass(kind, PublishedEncoder)):
             raise UsageError(f"network: expected one of the pSp family, got {self.options.network}")
@@ -136,7 +130,8 @@ class RestyleTask(PhotoTask):
     def step(self, step: int) -> dict[str, Tensor]:
         """The means over looks of the terms on photos and drawn faces."""
         target, drawn, codes, rng = self._batch(step)
-        n, image = len(target), worn(torch.cat([target, drawn]), rng, self.options.worn)
+        image = worn(torch.cat([target, drawn]), rng, self.options.worn).to(self.here)
+        n, target = len(target), target.to(self.here)
         with torch.no_grad():
             seen, ws = self.looker.see(image), self.looker.begin(image)
             shown = self.draw(ws)
@@ -165,7 +160,7 @@ class RestyleTask(PhotoTask):
         """Look by look on held-out photos: how like the photo, and how far slots lie apart."""
         held = np.array(self.photos[-self.options.held_out // 2 :][: self.options.measured])
         looks: dict[int, list[Tensor]] = {}
-        for image in from_bytes(held).split(1):
+        for image in from_bytes(held).to(self.here).split(1):
             seen, ws = self.looker.see(image), self.looker.begin(image)
             for look in range(self.options.looks + 1):
                 shown = self.generator.preview(ws)

@@ -50,6 +50,7 @@ from tedi.modalities.labels import CLASSES, COLOURS, LARGE, one_hot
 from tedi.training.codes import whitening
 from tedi.training.dataset import load_masks
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 from tedi.training.parser import Photo, class_weights, decode_labels, iou, parser_losses
 from tedi.training.pictures import SIZE, draw_previews, from_bytes, kept, photo_pixels
 from tedi.training.visual import FeatureJudge, drawn_codes, frozen, judgement
@@ -113,12 +114,12 @@ def make_task(settings: Settings) -> "StructureTask":
     """The task; pictures are drawn or decoded, and drawings made of them, if need be."""
     keep_freed_memory()
     options = config.build(StructureOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    generator = native.load_generator(files)
+    generator = open_generator(settings.place)
     draw = torch.compile(generator.preview) if options.compiled else generator.preview
-    parser = native.load_parser(zoo.pull("parser-lite0"))
+    parser = native.load_parser(zoo.pull("parser-lite0")).to(settings.place)
     visual = native.load_visual_encoder(zoo.pull("visual-mobilestylegan-ffhq"))
     visual.describe = load_identity(zoo.pull("face-recognition"))
+    visual.to(settings.place)
     drawn = _drawn(generator, draw, parser, options)
     photos = _photos(visual, options)
     return StructureTask(generator, draw, parser, visual, (drawn, photos), options, settings)
@@ -137,7 +138,8 @@ def _drawn(
     pixels = draw_previews(draw, ws, folder / "drawn256.npy")
 
     def parsed(rows: slice) -> NDArray[np.uint8]:
-        return parser.labels(from_bytes(np.array(pixels[rows]))).numpy()
+        image = from_bytes(np.array(pixels[rows])).to(ws)
+        return parser.labels(image).cpu().numpy()
 
     labels = kept(folder / "drawn-labels256.npy", (len(ws), SIZE, SIZE), parsed)
     return Faces(ws, pixels, labels, _sketched(pixels, labels, folder / "drawn-sketches256.npy"))
@@ -156,7 +158,8 @@ def _photos(visual: VisualEncoder, options: StructureOptions) -> Faces:
         return np.stack([decode_labels(Photo(b"", content)) for content in masks[rows]])
 
     def encoded(rows: slice) -> NDArray[np.float32]:
-        return visual(from_bytes(np.array(pixels[rows]))).numpy()
+        image = from_bytes(np.array(pixels[rows])).to(visual.w_avg)
+        return visual(image).cpu().numpy()
 
     count = len(pixels)
     labels = kept(folder / "photo-labels256.npy", (count, SIZE, SIZE), decoded)
@@ -208,7 +211,8 @@ class StructureTask:
     ) -> None:
         self.generator, self.draw, self.parser = generator, draw, parser
         (self.drawn, self.photos), self.options, self.settings = faces, options, settings
-        self.features = native.load_attribute_model(zoo.pull("attributes-lite0"))
+        self.here = generator.w_avg.device
+        self.features = native.load_attribute_model(zoo.pull("attributes-lite0")).to(self.here)
         self.weights = class_weights(_shares(self.photos.labels[: -options.held_out]), 0.25)
         torch.manual_seed(settings.seed)
         ruled = len(generator.layers("coarse")) + len(generator.layers("medium"))
@@ -251,7 +255,8 @@ class StructureTask:
         drawings = np.concatenate([self.drawn.sketches[rows], self.photos.sketches[picked]])
         place, offsets = self._seen(labels, drawings, rng)
         ws = place[:, None] + offsets
-        true = torch.cat([self.drawn.ws[rows], self.photos.ws[picked]])
+        codes = self.drawn.ws[torch.from_numpy(rows)], self.photos.ws[torch.from_numpy(picked)]
+        true = torch.cat([part.to(self.here) for part in codes])
         error = (ws - true[:, :ruled]).square().mean(dim=(1, 2)) / self.variance
         n = o.drawn_batch
         losses = {
@@ -261,7 +266,7 @@ class StructureTask:
         }
         if o.back:
             chosen = rng.permutation(len(ws))[: o.back]
-            picture = from_bytes(pixels[chosen])
+            picture = from_bytes(pixels[chosen]).to(self.here)
             losses |= self._back(ws[chosen], true[chosen], picture, labels[chosen], rng)
         return losses
 
@@ -275,13 +280,15 @@ class StructureTask:
             name: torch.tensor([name in list(MIXTURE)[kind] for kind in kinds]).float()
             for name in CHANNELS
         }
+        has = {name: given.to(self.here) for name, given in has.items()}
         lines = 1 - torch.from_numpy(drawings).float()[:, None] / 255
         lines = torn(moved(lines, rng, o.moved), rng, o.torn)
         maps = torch.from_numpy(roughened(labels, rng, o.rough)).float()[:, None]
         planes = one_hot(moved(maps, rng, o.moved, "labels")[:, 0].byte())
-        seen = torch.zeros(())
+        seen = torch.zeros((), device=self.here)
         for name, x in {"sketch": lines, "labels": planes}.items():
-            seen = seen + self.encoder.stems[name](x) * has[name][:, None, None, None]
+            stem = self.encoder.stems[name]
+            seen = seen + stem(x.to(self.here)) * has[name][:, None, None, None]
         count = torch.stack(list(has.values())).sum(dim=0)
         return self.encoder.parts_of(seen / count[:, None, None, None])
 
@@ -296,10 +303,10 @@ class StructureTask:
         """Terms of what codes draw: the first half in the picture's own style, x̂*, the rest x̂."""
         o, encoder, n = self.options, self.encoder, len(ws) // 2
         style = self._styles(len(ws) - n, rng)
-        variety = torch.from_numpy(rng.random((len(style), 1, 1))).float()
+        variety = torch.from_numpy(rng.random((len(style), 1, 1))).to(style)
         own = torch.cat([ws[:n], true[:n, encoder.ruled :]], dim=1)
         image = self.draw(torch.cat([own, encoder.filled(ws[n:], style, variety=variety)]))
-        truth = torch.from_numpy(labels[:, ::2, ::2].astype("int64"))
+        truth = torch.from_numpy(labels[:, ::2, ::2].astype("int64")).to(self.here)
         entropy, dice = parser_losses(self.parser.scores(image), truth, self.weights)
         held = encoder.filled(torch.zeros_like(style), style) - style + encoder.w_avg
         whole = style - encoder.w_avg
@@ -344,7 +351,7 @@ class StructureTask:
         for row, style in zip(rows, styles[:, None], strict=True):
             labels = torch.from_numpy(np.array(self.photos.labels[row])[None])
             image = self._follow({"labels": one_hot(labels)}, style)
-            table += confusion(labels, self.parser.labels(image))
+            table += confusion(labels, self.parser.labels(image).cpu())
             picture = from_bytes(np.array(self.photos.pixels[row])[None])
             hand = "pencil" if row % 2 else "freehand"
             sketch = sketches.draw(picture, hand, row, labels)
@@ -372,11 +379,13 @@ class StructureTask:
             sketch = torch.from_numpy(np.array(self.drawn.sketches[row])).float() / 255
             maps = one_hot(torch.from_numpy(np.array(self.drawn.labels[row])[None]))
             for given in ({"sketch": sketch[None, None]}, {"labels": maps}):
+                given = {name: value.to(self.here) for name, value in given.items()}
                 error = (self.encoder(given)[0] - self.drawn.ws[row])[: self.encoder.ruled]
                 errors.append(error.square().mean() / self.variance)
         return torch.stack(errors).mean().item()
 
     def _follow(self, given: dict[str, Tensor], style: Tensor) -> Tensor:
+        given = {name: value.to(self.here) for name, value in given.items()}
         return self.generator.preview(self.encoder.filled(self.encoder(given), style))
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -403,7 +412,7 @@ def see_as_pictures(encoder: StructureEncoder, visual: VisualEncoder) -> None:
     """Set the stems so that a trunk of pictures sees a sketch in grey, a map in its colours."""
     stem = visual.stem
     assert stem.bias is not None
-    colours = torch.from_numpy(COLOURS).float() / 127.5 - 1
+    colours = torch.from_numpy(COLOURS).to(stem.weight) / 127.5 - 1
     ink = -2 * stem.weight.sum(dim=1, keepdim=True)  # from paper, 1, to ink, -1
     paper = stem.bias + stem.weight.sum(dim=(1, 2, 3))
     encoder.stems["sketch"].load_state_dict({"weight": ink, "bias": paper})
@@ -428,7 +437,8 @@ def confusion(truth: Tensor, found: Tensor) -> Tensor:
 
 def grey(image: Tensor) -> Tensor:
     """Pictures (N, 3, H, W) without colour, each of mean 0 and deviation ½."""
-    luma = (image * torch.tensor(sketches.LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    weights = image.new_tensor(sketches.LUMA).view(1, 3, 1, 1)
+    luma = (image * weights).sum(dim=1, keepdim=True)
     mean = luma.mean(dim=(2, 3), keepdim=True)
     spread = luma.std(dim=(2, 3), keepdim=True) + 0.05
     return (0.5 * (luma - mean) / spread).expand(-1, 3, -1, -1)

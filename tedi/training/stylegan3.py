@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tedi import config, zoo
+from tedi import config
 from tedi.allocator import keep_freed_memory
-from tedi.checkpoints import bundle, native
+from tedi.checkpoints import bundle
 from tedi.errors import UsageError
 from tedi.generators.based import moved, placed
 from tedi.generators.discriminator import StyleGAN2Discriminator
@@ -43,6 +43,7 @@ from tedi.interfaces import Generator
 from tedi.metrics.frechet import frechet
 from tedi.training.dataset import PSI, is_held_out, load_tedifaces, noise
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 from tedi.training.pictures import codes_of, from_bytes, kept, to_bytes
 
 STORED = 128  # px of the stored pictures; twice the drawn size, for turning
@@ -80,8 +81,7 @@ def make_task(settings: Settings) -> "StyleGAN3Task":
     """The task; the pictures of the set are drawn first if need be."""
     keep_freed_memory()
     options = config.build(StyleGAN3Options, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    teacher = native.load_generator(files)
+    teacher = open_generator(settings.place)
     found = (face["index"] for face in load_tedifaces(Path(options.data)))
     faces = [index for index in found if not is_held_out(index)]
     pixels = draw_small(teacher, faces, Path(options.cache))

@@ -24,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tedi import config, grammar, zoo
-from tedi.checkpoints import native
+from tedi import config, grammar
 from tedi.encoders.tedigan import END, MAX_WORDS, TediGANText, split_words
 from tedi.interfaces import Generator
 from tedi.metrics.retrieval import r_precision
 from tedi.training.dataset import PSI, is_held_out, load_tedifaces, noise
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class TediGANOptions:
 def make_task(settings: Settings) -> "TediGANTask":
     """The task on the released generator, which is fetched if need be."""
     options = config.build(TediGANOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
     faces = load_tedifaces(Path(options.data))
-    return TediGANTask(native.load_generator(files), faces, options, seed=settings.seed)
+    return TediGANTask(open_generator(settings.place), faces, options, seed=settings.seed)
 
 
 class TediGANTask:
@@ -69,7 +68,8 @@ class TediGANTask:
         faces = list(faces)
         self.held = torch.tensor([is_held_out(face["index"]) for face in faces])
         with torch.no_grad():
-            w = generator.mapping(noise([face["index"] for face in faces]))
+            z = noise([face["index"] for face in faces]).to(generator.w_avg)
+            w = generator.mapping(z)
             self.codes = generator.w_avg + PSI * (w - generator.w_avg)  # of the pictures
         texts = self._write_captions(faces)
         torch.manual_seed(seed)
@@ -152,8 +152,8 @@ class TediGANTask:
         figures = {"held-out faces": float(len(held)), "words": float(len(model.words))}
         for name, own in (("own captions", 1.0), ("composed, unseen wording", 0.0)):
             ws = model.regress(self._take(held, own, random))
-            share = self.errors(ws, held).mean(dim=0) / mean
-            figures[f"R-precision of 100, {name}"] = round(r_precision(self.cosines(ws, held)), 4)
+            share, cosines = self.errors(ws, held).mean(dim=0) / mean, self.cosines(ws, held)
+            figures[f"R-precision of 100, {name}"] = round(r_precision(cosines.cpu()), 4)
             figures[f"error, {name}"] = round(float(share.mean()), 4)
         figures |= {f"error, slot {i}": round(x, 4) for i, x in enumerate(share.tolist())}
         return figures

@@ -29,6 +29,7 @@ from tedi.language import TextBackbone, load_backbone
 from tedi.metrics.retrieval import r_precision
 from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
+from tedi.training.networks import device_of, open_generator
 from tedi.training.pictures import codes_of
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Claim:
 
 
 class Captions:
-    """Token states of many captions, encoded once; `take` gives a padded batch."""
+    """Token states of many captions, encoded once, on the CPU; `take` gives a padded batch."""
 
     def __init__(self, backbone: TextBackbone, texts: Sequence[str], *, chunk: int = 128) -> None:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
@@ -82,7 +83,7 @@ class Captions:
             rows = order[start : start + chunk]
             states, mask = backbone([texts[i] for i in rows])
             for i, state, used in zip(rows, states, mask, strict=True):
-                self.states[i] = state[used].half()
+                self.states[i] = state[used].half().cpu()
 
     def take(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Token states (N, T, width) and mask (N, T) of some captions."""
@@ -113,13 +114,12 @@ def make_task(settings: Settings) -> "TextTask":
     """The task on the released generator and backbone, which are fetched if need be."""
     keep_freed_memory()
     options = config.build(TextOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
     name = options.backbone
     source = zoo.pull(name) if name in zoo.ZOO else name
     backbone = load_backbone(source, name=name, trainable=bool(options.finetune))
     faces = list(load_tedifaces(Path(options.data)))
     codes = native.load_code_reader(Path(options.codes))
-    generator = native.load_generator(files)
+    generator = open_generator(settings.place)
     return TextTask(generator, codes, backbone, faces, options, seed=settings.seed)
 
 
@@ -136,7 +136,8 @@ class TextTask:
         *,
         seed: int,
     ) -> None:
-        self.options, self.seed, self.backbone, self.faces = options, seed, backbone, faces
+        self.options, self.seed, self.faces, here = options, seed, faces, generator.w_avg.device
+        self.backbone, codes = backbone.to(here), codes.to(here)
         self.labels = torch.stack([attributes.labels_of(face) for face in faces])
         self.held = torch.tensor([is_held_out(face["index"]) for face in faces])
         with torch.no_grad():
@@ -146,7 +147,7 @@ class TextTask:
         torch.manual_seed(seed)
         encoder = TextEncoder(backbone.width, codes)
         encoder.prior.copy_(self.labels[~self.held].mean(dim=0))
-        self.encoder, self.reader = encoder, encoder.reader
+        self.encoder, self.reader = encoder.to(here), encoder.reader
         whole = nn.ModuleList([encoder.reader, backbone])
         self.model: nn.Module = whole if options.finetune else encoder.reader
         self.claims, self.tests, self.edits = self._write()
@@ -207,7 +208,8 @@ class TextTask:
         """Agreement and wishes, both before squashing, of captions by number."""
         if self.captions is None:
             return self.reader(*self.backbone([self.texts[i] for i in rows]))
-        return self.reader(*self.captions.take(rows))
+        here = device_of(self.reader)
+        return self.reader(*(each.to(here) for each in self.captions.take(rows)))
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Cross-entropy of what is said, similarity of own captions, and ranking both ways."""
@@ -222,8 +224,8 @@ class TextTask:
         faces = torch.tensor([claims[i].face for i in of_face])
         reading = Reading.of_logits(agrees[of_face], moves[of_face])
         similarity = self.encoder.compare(self.log_p[faces], reading)
-        truth = self._truth([claims[i] for i in of_face], faces)
-        wanted_moves = torch.stack([claim.moves for claim in claims])
+        truth = self._truth([claims[i] for i in of_face], faces).to(similarity.device)
+        wanted_moves = torch.stack([claim.moves for claim in claims]).to(moves)
         ranks = _rank(similarity, truth) + _rank(similarity.T, truth.T)
         return {
             "said": self._said(agrees[own:], claims[own:]),
@@ -234,6 +236,7 @@ class TextTask:
 
     def _said(self, agrees: Tensor, claims: Sequence[Claim]) -> Tensor:
         wanted = torch.stack([claim.agrees for claim in claims if claim.agrees is not None])
+        wanted = wanted.to(agrees)
         return F.binary_cross_entropy_with_logits(agrees, wanted, reduction="sum") / len(agrees)
 
     def _wished(self, moves: Tensor, wanted: Tensor) -> Tensor:
@@ -262,7 +265,7 @@ class TextTask:
         """How often edits in held-out wording are read right, wishes and all."""
         rows = list(range(start, start + len(self.edits)))
         parts = [self._read(rows[i : i + 64]) for i in range(0, len(rows), 64)]
-        agrees, moves = (torch.cat(part) for part in zip(*parts, strict=True))
+        agrees, moves = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
         wanted = torch.stack([claim.moves for claim in self.edits])
         wished = Reading.of_logits(agrees, moves).plain().moves == wanted
         said = (agrees > 0) == torch.stack(
@@ -284,7 +287,8 @@ class TextTask:
         agrees, moves = (torch.cat(part) for part in zip(*parts, strict=True))
         reading = Reading.of_logits(agrees, moves)
         faces = torch.tensor([claim.face for claim in claims])
-        similarity = self.encoder.compare(self.log_p[faces], reading)
+        similarity = self.encoder.compare(self.log_p[faces], reading).cpu()
+        agrees = agrees.cpu()
         rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1).double()
         figures = {
             f"n, {name}": float(len(claims)),

@@ -41,6 +41,7 @@ from tedi.inversion.encode import draw_full
 from tedi.losses.perceptual import distance
 from tedi.training.codes import whitening
 from tedi.training.loop import Settings
+from tedi.training.networks import open_generator
 from tedi.training.pictures import SIZE, draw_previews, from_bytes, photo_pixels, to_bytes
 
 HELD_DRAWN = 100  # last drawn faces, for the figures
@@ -87,8 +88,7 @@ def make_task(settings: Settings) -> "VisualTask":
     """The task; photos are decoded and faces drawn first if need be."""
     keep_freed_memory()
     options = config.build(VisualOptions, settings.options, where="options")
-    files = [zoo.pull("mobilestylegan-ffhq"), zoo.pull("mobilestylegan-ffhq-preview")]
-    generator = native.load_generator(files)
+    generator = open_generator(settings.place)
     draw = torch.compile(generator.preview) if options.compiled else generator.preview
     ws = drawn_codes(generator, options.drawn)
     drawn = draw_previews(draw, ws, Path(options.drawn_cache))
@@ -102,11 +102,13 @@ def make_task(settings: Settings) -> "VisualTask":
 def drawn_codes(generator: Generator, count: int) -> Tensor:
     """Codes (count, L, C) to learn from: psi 0.5 to 1, half of them mixed of two at one slot."""
     random = torch.Generator().manual_seed(77)
-    w = generator.mapping(torch.randn(2 * count, generator.width, generator=random))
+    w_avg = generator.w_avg
+    w = generator.mapping(torch.randn(2 * count, generator.width, generator=random).to(w_avg))
     psi = 0.5 + 0.5 * torch.rand(2 * count, 1, generator=random)
-    a, b = (generator.w_avg + psi * (w - generator.w_avg))[:, None].chunk(2)
+    a, b = (w_avg + psi.to(w_avg) * (w - w_avg))[:, None].chunk(2)
     cut = torch.randint(1, 2 * generator.slots, (count, 1, 1), generator=random)
-    return torch.where(torch.arange(generator.slots)[:, None] < cut, a, b)
+    first = torch.arange(generator.slots)[:, None] < cut
+    return torch.where(first.to(w_avg.device), a, b)
 
 
 class FeatureJudge(nn.Module):
@@ -173,8 +175,9 @@ class PhotoTask:
         self.terms, self.settings = options, settings
         self.generator, self._draw, self.photos = generator, draw, photos
         self.ws, self.drawn = drawn
-        self.features = native.load_attribute_model(zoo.pull("attributes-lite0"))
-        self.describe = load_identity(zoo.pull("face-recognition"))
+        self.here = generator.w_avg.device
+        self.features = native.load_attribute_model(zoo.pull("attributes-lite0")).to(self.here)
+        self.describe = load_identity(zoo.pull("face-recognition")).to(self.here)
         self.whiten, self.color = whitening(generator, options.average, seed=settings.seed)
         self.variance = self.color.square().sum() / len(self.color)  # mean over channels of W
 
@@ -201,17 +204,21 @@ class PhotoTask:
             return self.describe(image).float()
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.terms.half)
+        return torch.autocast(self.here.type, torch.bfloat16, enabled=self.terms.half)
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor, Tensor, np.random.Generator]:
-        """Photos, drawn faces, the codes of these, and the chance of the batch of a number."""
+        """Photos, drawn faces, the codes of these, and the chance of the batch of a number.
+
+        Pictures are on the CPU, where they are worn.
+        """
         rng = np.random.default_rng([self.settings.seed, number])
         o = self.terms
         last = max(1, len(self.ws) - HELD_DRAWN)
         rows = rng.integers(0, last, o.drawn_batch)
         picked = rng.integers(0, len(self.photos) - o.held_out, o.photo_batch)
         target = self._target(self.photos[picked], rng)
-        return target, from_bytes(np.array(self.drawn[rows])), self.ws[rows], rng
+        codes = self.ws[torch.from_numpy(rows)]
+        return target, from_bytes(np.array(self.drawn[rows])), codes, rng
 
     def _compared(self, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Terms that compare photos with what their codes draw, and both sides of D."""
@@ -241,7 +248,7 @@ class PhotoTask:
         fake = ((ws - self.generator.w_avg) @ self.whiten.T).flatten(0, 1)
         z = torch.from_numpy(rng.standard_normal((len(ws), self.generator.width))).float()
         with torch.no_grad():
-            real = (self.generator.mapping(z) - self.generator.w_avg) @ self.whiten.T
+            real = (self.generator.mapping(z.to(ws)) - self.generator.w_avg) @ self.whiten.T
         with frozen(self.code_judge):
             fooled = F.softplus(-self.code_judge(fake)).mean()
         slots = torch.from_numpy(rng.integers(0, ws.shape[1], len(ws)))
@@ -317,9 +324,10 @@ class VisualTask(PhotoTask):
         """The terms of L_E and L_D on photos and drawn faces."""
         o = self.options
         target, drawn, codes, rng = self._batch(step)
-        place, offsets = self.encoder.parts(worn(torch.cat([target, drawn]), rng, o.worn))
-        offsets = offsets * self._let_in(step)
-        ws, n = place[:, None] + offsets, len(target)
+        image = worn(torch.cat([target, drawn]), rng, o.worn)
+        place, offsets = self.encoder.parts(image.to(self.here))
+        offsets = offsets * self._let_in(step).to(self.here)
+        ws, n, target = place[:, None] + offsets, len(target), target.to(self.here)
         error = (ws[n:] - codes).square().mean() / self.variance
         losses = {
             "code": o.code * error,
@@ -339,7 +347,7 @@ class VisualTask(PhotoTask):
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """On held-out photos and drawn faces: how like the photo, and how near W."""
-        held = from_bytes(np.array(self.photos[-self.options.held_out // 2 :]))
+        held = from_bytes(np.array(self.photos[-self.options.held_out // 2 :])).to(self.here)
         rows: list[Tensor] = []
         for image in held.split(10):
             place, offsets = self.encoder.parts(image)
@@ -350,9 +358,8 @@ class VisualTask(PhotoTask):
             rows.append(torch.stack([error, like, apart, offsets.norm(dim=2).mean(dim=1)], 1))
         error, like, apart, offset = torch.cat(rows).unbind(dim=1)
         codes = self.ws[-HELD_DRAWN:]
-        found = torch.cat(
-            [self.encoder(from_bytes(np.array(p)[None])) for p in self.drawn[-HELD_DRAWN:]]
-        )
+        drawn = from_bytes(np.array(self.drawn[-HELD_DRAWN:])).to(self.here)
+        found = torch.cat([self.encoder(image) for image in drawn.split(1)])
         return {
             "photos": float(len(held)),
             "mean squared error": round(error.mean().item(), 4),
