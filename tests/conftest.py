@@ -1,5 +1,6 @@
 """The real weights, for tests of what a person sees. They are fetched, never skipped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,17 @@ import torch
 
 from tedi import zoo
 from tedi.checkpoints import native
+from tedi.editing import look
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.training.dataset import noise
 
 TEDIFACES = Path(__file__).parents[1] / "data" / "tedifaces"
+
+
+@pytest.fixture(autouse=True)
+def one_step(monkeypatch):
+    """Pictures are looked at, and corrected by a step at most; tests of that set their own."""
+    monkeypatch.setattr(look, "STEPS", replace(look.STEPS, steps=1))
 
 
 @pytest.fixture(scope="session")

@@ -526,6 +526,7 @@ def test_of_steps_that_show_it_the_one_that_strays_least_is_taken(encoder, monke
 
         return descend(path, objective, schedule, both)
 
+    monkeypatch.setattr(look, "STEPS", replace(look.STEPS, steps=16))
     monkeypatch.setattr(look, "descend", watched)
     monkeypatch.setattr(look, "STRAY", -1.0)  # so that all steps are passed
     start = EDITS["move"](TinyGenerator(), encoder)(
