@@ -20,6 +20,7 @@ from tedi.errors import TediError, UsageError
 from tedi.faces import Alignment, align
 from tedi.images import read_provenance
 from tedi.latents import pack
+from tedi.pipeline import weights_of
 from tedi.pipeline.photos import Photo
 
 SMILE = "a smiling woman"
@@ -332,7 +333,8 @@ def test_other_weights_are_refused_unless_asked_for(tedi_, model):
     assert (status, out) == (1, [])
     assert "a.png: made with other weights (tiny: 00000000, here 11111111)" in err
     assert tedi_("run", "a.png", "--out", "b.png", "--anyway")[0] == 0
-    assert read_provenance("b.png")["weights"] == {"tiny": "1" * 64}
+    weights = {"tiny": "1" * 64} | weights_of(["default"])
+    assert read_provenance("b.png")["weights"] == weights
 
 
 def test_another_preview_head_matters_to_previews_only(tedi_, model):

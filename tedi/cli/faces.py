@@ -248,8 +248,12 @@ def edit_record(
     model: "Toolkit", start: Mapping[str, Any], steps: Sequence[Step], *, preview: bool = False
 ) -> dict[str, Any]:
     """The record of an edited picture: `read_face` makes the same face of it again."""
+    from tedi.pipeline import weights_of
+
     made = model.record_of("", 0, preview=preview)
-    made["weights"] = made["weights"] | model.contents.weights(start.get("codes", ()))
+    begun = [start.get("method", "default")] if start.get("prompt") else []
+    weights = weights_of([*begun, *(step.method for step in steps)])
+    made["weights"] |= weights | model.contents.weights(start.get("codes", ()))
     texts = [start.get("prompt"), *(step.text for step in steps)]
     return {
         "command": "edit",

@@ -276,8 +276,11 @@ class Plan:
 
     def _told(self, model: "Toolkit", sha256: str) -> dict[str, Any]:
         """The record, but for what is found in the video."""
+        from tedi.pipeline import weights_of
+
         made = model.record_of("", 0, preview=self.size == "preview")
-        weights = made["weights"] | model.photos.weights
+        methods = weights_of(step.method for step in self.steps)
+        weights = made["weights"] | methods | model.photos.weights
         texts = "; ".join(step.text for step in self.steps)
         told = {"command": "video", "prompt": texts, "video": self.source.path.name}
         edits = [asdict(step) for step in self.steps]

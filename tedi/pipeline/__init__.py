@@ -557,6 +557,8 @@ class Toolkit:
         if content is not None:
             told |= self.contents.told(content)
         record = self._record("generate", method, preview)
+        if not prompt:
+            record["weights"] = dict(self.weights)  # no method draws on any
         if content is not None:
             record["weights"] |= self.contents.weights(content.codes)
             if content.places:
@@ -569,7 +571,7 @@ class Toolkit:
         if self._text is None:
             return self.weights
         modalities = self.contents.weights(["sketch"]) | self.contents.parser
-        return self.weights | modalities | _sums(itertools.chain(*USES.values()))
+        return self.weights | modalities | weights_of(USES)
 
     def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
         place = self.transform
@@ -584,14 +586,14 @@ class Toolkit:
             "preview": preview,
             "dtype": str(self.dtype).removeprefix("torch."),
             "version": __version__,
-            "weights": self.weights | _sums(USES.get(method, ())),
+            "weights": self.weights | weights_of([method]),
             **told,
         }
 
 
-def _sums(names: Iterable[str]) -> dict[str, str]:
-    """Name -> sha256 of weights."""
-    return {name: _sum(name) for name in names}
+def weights_of(methods: Iterable[str]) -> dict[str, str]:
+    """Name -> sha256 of weights that methods draw on, beside the generator's and the text's."""
+    return {name: _sum(name) for method in methods for name in USES.get(method, ())}
 
 
 @functools.cache
