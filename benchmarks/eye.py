@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
 from tedi import attributes
 from tedi.grammar import ATTRIBUTES
 from tedi.metrics.accuracy import agreement
+from tedi.metrics.score import estimate, totals
 
 HERE = Path(__file__).parent
-DRAWS = 2000  # of the bootstrap
 Right = dict[str, bool]
 """Attribute that a prompt names -> whether the picture was seen to show it."""
 
@@ -39,21 +39,16 @@ def right_of(says: dict[str, list[str | bool]], label: dict[str, Any]) -> Right:
 
 
 def share(found: Iterable[tuple[int, bool]]) -> str:
-    """Share of what is true with an interval of 95 %, by a bootstrap over prompts.
+    """Share of what is true with its interval, see `tedi.metrics.score.estimate`.
 
     Args:
         found: (prompt, whether it is true), each.
     """
-    counts: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for prompt, true in found:
-        counts[prompt][0] += true
-        counts[prompt][1] += 1
-    table = np.array(list(counts.values()))
-    chosen = np.random.default_rng(0).integers(0, len(table), (DRAWS, len(table)))
-    sums = table[chosen].sum(axis=1)
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], (0.025, 0.975))
-    total, n = table.sum(axis=0)
-    return f"{total / n:.3f} ({low:.3f}-{high:.3f}), n = {n}"
+    prompts, true = (torch.tensor(column) for column in zip(*found, strict=True))
+    count = int(prompts.max()) + 1
+    sums, counts = (totals(v, prompts, count) for v in (true, torch.ones(len(true))))
+    value, low, high = estimate(sums, counts, rate=True)
+    return f"{value:.3f} ({low:.3f}-{high:.3f}), n = {len(true)}"
 
 
 def report(title: str, labels: Sequence[dict[str, Any]]) -> None:

@@ -403,7 +403,7 @@ class Toolkit:
         """The record of a code edited; `tedi edit` goes on from a picture that carries it."""
         packed = latents.pack(ws)
         start = {"code": "", "sha256": hashlib.sha256(packed.encode()).hexdigest(), "ws": packed}
-        made = self._record("edit", method, preview)
+        made = self._record("edit", method, preview, words=True)
         edits = [{"text": t, "strength": float(s), "method": made["method"]} for t, s in done]
         told = {"prompt": "; ".join(text for text, _ in done), "start": start, "edits": edits}
         last = {name: made[name] for name in ("preview", "dtype", "version", "weights")}
@@ -556,9 +556,7 @@ class Toolkit:
         told = {"prompt": prompt, "seed": seed, "psi": psi, "strength": strength}
         if content is not None:
             told |= self.contents.told(content)
-        record = self._record("generate", method, preview)
-        if not prompt:
-            record["weights"] = dict(self.weights)  # no method draws on any
+        record = self._record("generate", method, preview, words=bool(prompt))
         if content is not None:
             record["weights"] |= self.contents.weights(content.codes)
             if content.places:
@@ -573,7 +571,7 @@ class Toolkit:
         modalities = self.contents.weights(["sketch"]) | self.contents.parser
         return self.weights | modalities | weights_of(USES)
 
-    def _record(self, command: str, method: str, preview: bool) -> dict[str, Any]:
+    def _record(self, command: str, method: str, preview: bool, *, words: bool) -> dict[str, Any]:
         place = self.transform
         told: dict[str, Any] = {}
         if place:
@@ -586,7 +584,7 @@ class Toolkit:
             "preview": preview,
             "dtype": str(self.dtype).removeprefix("torch."),
             "version": __version__,
-            "weights": self.weights | weights_of([method]),
+            "weights": self.weights | (weights_of([method]) if words else {}),
             **told,
         }
 
