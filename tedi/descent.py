@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from tedi.adam import Adam
 from tedi.errors import TediError, UsageError
 
 OnStep = Callable[[int, dict[str, Tensor], Tensor], bool | None]
@@ -93,7 +94,7 @@ def descend(
     """
     best: Best | None = None
     parameters = list(path.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=schedule.lr)
+    optimizer = Adam(parameters)
     for step in range(schedule.steps + 1):
         ws = path()
         terms = objective(ws)
@@ -107,12 +108,8 @@ def descend(
         stopped = on_step is not None and on_step(step, shown, ws.detach().clone()) is True
         if stopped or best.done or step == schedule.steps or not total.requires_grad:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.lr * ramp((step + 0.5) / schedule.steps, schedule)
         gradients = torch.autograd.grad(total.sum(), parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
+        optimizer.step(gradients, schedule.lr * ramp((step + 0.5) / schedule.steps, schedule))
     assert best is not None  # there is always a step 0
     return Descent(best.ws, best.loss, step, stopped)
 

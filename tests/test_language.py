@@ -1,5 +1,7 @@
 """Text back-ends and image-text similarity, on tiny models of every kind that lie on disk."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from tedi import language
 from tedi.errors import TediError, UsageError
+from tedi.language.bert import Bert, load_bert
 from tedi.language.words import _FOREIGN, CHUNK, Words
 
 WORDS = ["a", "man", "woman", "with", "bangs", "hat", "old", "smiling", "young", "blue"]
@@ -120,6 +123,12 @@ def place(tmp_path_factory):
     return make
 
 
+def copied(folder: Path, target: Path) -> None:
+    """Copy the files of a model's folder."""
+    for file in folder.iterdir():
+        shutil.copy(file, target)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_states_are_those_of_the_models_own_text_reader(place, kind):
     folder, _, reader, limit = place(kind)
@@ -140,6 +149,42 @@ def test_states_are_those_of_the_models_own_text_reader(place, kind):
         assert torch.equal(mask[row], used)
         torch.testing.assert_close(states[row, used], expected[row, used], atol=1e-5, rtol=0)
     assert not states[~mask].any()
+
+
+def test_a_frozen_bert_is_read_without_transformers(place):
+    folder = place("bert")[0]
+    assert isinstance(language.load_backbone(folder, name="bert").model, Bert)
+    tuned = language.load_backbone(folder, name="bert", trainable=True)
+    assert isinstance(tuned.model, transformers.BertModel)
+    assert load_bert(place("roberta")[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"position_embedding_type": "relative_key"}),
+        ("config.json", {"hidden_act": "relu"}),
+        ("config.json", {"is_decoder": True}),
+        ("tokenizer_config.json", {"pad_token": {"content": "[PAD]"}}),
+    ],
+)
+def test_a_bert_of_another_kind_is_left_to_transformers(place, tmp_path, file, changes):
+    copied(place("bert")[0], tmp_path)
+    assert load_bert(tmp_path) is not None
+    config = json.loads((tmp_path / file).read_text())
+    (tmp_path / file).write_text(json.dumps(config | changes))
+    assert load_bert(tmp_path) is None
+
+
+def test_a_bert_with_a_weight_missing_is_left_to_transformers_which_names_it(place, tmp_path):
+    copied(place("bert")[0], tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    gone = next(name for name in tensors if "query.weight" in name)
+    del tensors[gone]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert load_bert(tmp_path) is None
+    with pytest.raises(TediError, match=r"^mine: 1 weights are missing, such as .*query.weight$"):
+        language.load_backbone(tmp_path, name="mine")
 
 
 def test_words_and_marks_are_what_the_mask_shows(place):
@@ -235,8 +280,7 @@ def test_a_fine_tuned_backbone_is_saved_and_read_again(place, tmp_path):
 
 def test_weights_that_are_missing_are_told(place, tmp_path):
     folder = place("clip")[0]
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copied(folder, tmp_path)
     tensors = load_file(folder / "model.safetensors")
     gone = next(name for name in tensors if "text_model" in name and "q_proj.weight" in name)
     del tensors[gone]

@@ -17,6 +17,7 @@ lies in the span of the concepts, Δ_l = Σ_k g_k (Pp)_lk a_k, and shifts them b
 R Rᵀ = (AAᵀ) ∘ (pᵀPp) and y = Rᵀg, so K numbers are sought: argmin ½|y|² − λ F(c + R y).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tedi import attributes
+from tedi.adam import Adam
 
 STEPS = 40  # of the search for y
 RATE = 0.3  # Adam's, in standard deviations of a code
@@ -126,12 +128,10 @@ class CodeReader(nn.Module):
         """Adam on y, its rate falling to zero; every row is a search of its own."""
         scores, root = scores.detach(), root.detach()
         y = torch.zeros_like(scores, requires_grad=True)
-        adam = torch.optim.Adam([y], lr=RATE, betas=(0.8, 0.95))
-        fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
-        for _ in range(STEPS):
+        adam = Adam([y], betas=(0.8, 0.95))
+        for step in range(STEPS):
             log_p = attributes.log_softmax(self.read(scores + y @ root.T))
             loss = 0.5 * y.square().sum(dim=1) - strength * objective(log_p)
-            (y.grad,) = torch.autograd.grad(loss.sum(), y)
-            adam.step()
-            fall.step()
+            rate = RATE * (1 + math.cos(math.pi * step / STEPS)) / 2
+            adam.step(torch.autograd.grad(loss.sum(), y), rate)
         return y.detach()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tedi.language.bert import load_bert
 from tedi.language.hub import Place, found
 from tedi.language.words import CHUNK, MAX_TOKENS, Words, limit
 
@@ -24,7 +25,7 @@ class TextBackbone(nn.Module):
     """A transformer that gives a state for each token; frozen unless it is to be trained.
 
     Args:
-        model: transformers encoder whose output has `last_hidden_state`.
+        model: encoder whose output has `last_hidden_state`, of transformers or a `Bert`.
         tokenizer: its tokenizer.
         name: what the zoo or the hub calls it.
         trainable: let gradients into it, and let it follow `train()`; a frozen one stays in
@@ -87,7 +88,10 @@ class TextBackbone(nn.Module):
         return states, mask
 
     def save(self, folder: str | Path) -> None:
-        """Write model and tokenizer in transformers' layout, for `load_backbone`."""
+        """Write model and tokenizer in transformers' layout, for `load_backbone`.
+
+        Only what is trainable can be written; the frozen is where it was read.
+        """
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -106,9 +110,8 @@ def load_backbone(source: str | Path, *, name: str, trainable: bool = False) -> 
     """
 
     def build(place: Place) -> TextBackbone:
-        config = place.load("AutoConfig")
-        tokenizer = place.load("AutoTokenizer")
-        model = _text_model(place, config)
+        read = None if trainable else load_bert(Path(place.where))
+        model, tokenizer = read or _by_transformers(place)
         full = model.config.model_type.startswith("siglip")
         return TextBackbone(
             model,
@@ -122,8 +125,13 @@ def load_backbone(source: str | Path, *, name: str, trainable: bool = False) -> 
     return found(source, name, "text backbone", build)
 
 
+def _by_transformers(place: Place) -> tuple[Any, Any]:
+    """The part of a model that reads text, and its tokenizer."""
+    config, tokenizer = place.load("AutoConfig"), place.load("AutoTokenizer")
+    return _text_model(place, config), tokenizer
+
+
 def _text_model(place: Place, config: Any) -> Any:
-    """The part of a model that reads text."""
     if config.model_type in _TEXT_TOWERS:
         return place.model(_TEXT_TOWERS[config.model_type])
     if getattr(config, "is_encoder_decoder", False):

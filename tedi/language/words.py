@@ -26,7 +26,7 @@ class Words:
     """Prompts to token numbers, in the way a model was trained to see them.
 
     Attributes:
-        tokenizer: of transformers.
+        tokenizer: of transformers, or `tedi.language.bert.Tokens`.
         name: of the model, for messages.
         max_tokens: with start and end marks.
         full: pad every text to `max_tokens`, as SigLIP needs, instead of to its neighbours.
@@ -43,7 +43,7 @@ class Words:
 
         A vocabulary of English takes such a word letter by letter, or not at all.
         """
-        tokens = self.tokenizer(_FOREIGN, add_special_tokens=False)["input_ids"]
+        tokens = self.tokenizer([_FOREIGN], add_special_tokens=False)["input_ids"][0]
         letters = sum(map(str.isalpha, _FOREIGN))
         return self.tokenizer.unk_token_id not in tokens and len(tokens) <= letters / 2
 
@@ -68,14 +68,14 @@ class Words:
 
     def padded(self, rows: Sequence[list[int]], device: torch.device) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (N, T) of token numbers."""
-        batch = self.tokenizer.pad(
-            {"input_ids": list(rows)},
-            padding="max_length" if self.full else "longest",
-            max_length=self.max_tokens if self.full else None,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        return {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+        length = self.max_tokens if self.full else max(map(len, rows))
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            start = length - len(row) if self.tokenizer.padding_side == "left" else 0
+            place = slice(start, start + len(row))
+            ids[i, place], mask[i, place] = torch.tensor(row), 1
+        return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
     def inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What of a padded batch the model is given; SigLIP looks at its padding, too."""
