@@ -7,8 +7,9 @@ Each photo (CelebA-HQ, aligned; never committed) is tuned to with the default se
 given. The perceptual distance is by judge-lite0, which no inversion looks at. An edit is asked for
 where the judge does not see it in the pivot's picture; its strength is what it adds to the judge's
 log-odds of what was asked, drawn by the tuned generator, as a share of what it adds drawn by the
-generator that was tuned. What is measured is kept line by line beside the report, so that a stopped
-run goes on.
+generator that was tuned; the edits are those of --method move. By the default, which looks at what
+each generator draws, it is counted what is reached. What is measured is kept line by line beside
+the report, so that a stopped run goes on.
 """
 
 import argparse
@@ -57,15 +58,22 @@ class Bench:
         drawn_by = {"pivot": self.model.generator, "tuned": found.generator}
         with torch.no_grad():
             like = {name: self._likeness(g, found.ws, photo) for name, g in drawn_by.items()}
-            edits = {}
-            for text, (group, values) in EDITS.items():
-                said = self.model.text.read([text])
-                edited = self.model.way("move")(found.ws, [text], said, strength=1.0, new=False)
+            edits, looked = {}, {}
+            for text, wanted in EDITS.items():
+                edited = self._edited("move", found.ws, text)
                 edits[text] = {
-                    name: [round(self._odds(g, ws, group, values), 3) for ws in (found.ws, edited)]
+                    name: [self._odds(g, ws, *wanted) for ws in (found.ws, edited)]
                     for name, g in drawn_by.items()
                 }
-        return {**like, "edits": edits, "cpu_s": round(seconds, 1)}
+                looked[text] = {
+                    name: self._odds(g, self._edited("default", found.ws, text, g), *wanted)
+                    for name, g in drawn_by.items()
+                }
+        return {**like, "edits": edits, "looked": looked, "cpu_s": round(seconds, 1)}
+
+    def _edited(self, method: str, ws: Tensor, text: str, by: Generator | None = None) -> Tensor:
+        said = self.model.text.read([text])
+        return self.model.way(method, by)(ws, [text], said, strength=1.0, new=False)
 
     def _likeness(self, generator: Generator, ws: Tensor, photo: Tensor) -> dict[str, float]:
         image = draw_full(generator, ws, photo.shape[-1]).clamp(-1, 1)
@@ -81,7 +89,7 @@ class Bench:
         columns = range(attributes.SPANS[group].start, attributes.SPANS[group].stop)
         asked = [attributes.COLUMNS.index((group, value)) for value in values]
         others = [column for column in columns if column not in asked]
-        return float(log_p[asked].logsumexp(dim=0) - log_p[others].logsumexp(dim=0))
+        return round(float(log_p[asked].logsumexp(dim=0) - log_p[others].logsumexp(dim=0)), 3)
 
 
 def report(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -107,6 +115,13 @@ def report(lines: list[dict[str, Any]]) -> dict[str, Any]:
         asked = [pair for line in lines for pair in _pairs(line, EDITS, of, of)]
         reached = sum(after > 0 for _, after in asked)
         found[f"edits reached, {of}"] = f"{reached} of {len(asked)}"
+        looked = [
+            line["looked"][text][of] > 0
+            for line in lines
+            for text in EDITS
+            if line["edits"][text][of][0] <= 0
+        ]
+        found[f"edits reached by the default, {of}"] = f"{sum(looked)} of {len(looked)}"
     found["cpu_s"] = mean([line["cpu_s"] for line in lines])
     return found
 

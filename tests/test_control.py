@@ -1,5 +1,6 @@
 """What texts do to codes: wishes made absolute, moves, the ways to edit, and the assembly."""
 
+import functools
 import inspect
 from dataclasses import replace
 
@@ -420,6 +421,23 @@ def test_a_code_that_is_edited_stays_as_it_was(model, face):
         ws = control.style_codes(model.generator, [5], psi=0.7)[0]
         edited = model.edit(ws, "a man")[0].ws
     assert torch.equal(edited, model.edit(face, "a man")[0].ws)
+
+
+def test_an_edit_looks_at_what_a_generator_of_the_faces_own_draws(model, face):
+    class Counting(TinyGenerator):
+        drawn = 0
+
+        def preview(self, ws):
+            self.drawn += 1
+            return super().preview(ws)
+
+    own = Counting()
+    edit = functools.partial(model.moved, face[None], "a man", strength=1.0, method="default")
+    usual = edit()
+    assert own.drawn == 0
+    assert torch.equal(edit(generator=own), usual)  # which draws the same
+    assert own.drawn > 0
+    assert model.way("default") is model.way("default", model.generator)
 
 
 # --- moves that are looked at --------------------------------------------------------------------

@@ -12,7 +12,7 @@ from test_pti import SIZE, SLOTS, WIDTH, TinyNetwork, encoder, photos
 
 from tedi.checkpoints import delta
 from tedi.errors import TediError, UsageError
-from tedi.generators.based import GAIN, UPRIGHT, Based, inverse, moved, placed
+from tedi.generators.based import TAU, UPRIGHT, Based, inverse, moved, placed
 from tedi.inversion import INVERTERS
 from tedi.inversion.fspace import PUBLISHED, FSpace, FSpaceOptions
 from tedi.inversion.likeness import fit
@@ -125,21 +125,50 @@ def test_a_generator_on_its_own_activations_draws_as_it_does(at):
     torch.testing.assert_close(based.features(ws, at), generator.features(ws, at))
 
 
-def test_a_base_code_moves_as_the_activations_do_where_the_face_is():
+def test_a_base_code_moves_as_the_activations_do_where_the_face_is(monkeypatch):
     generator, ws, place = TinyNetwork(), some_codes(), pose(25, 0.9, 0.1)
     base = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     based = Based(generator, base, ws, place)
+    assert torch.equal(based.at(ws), base)
     torch.testing.assert_close(based.synthesis(ws), generator.synthesis_from(base, ws))
     other = some_codes(seed=4)
-    change = generator.features(other, 8) - generator.features(ws, 8)
-    expected = generator.synthesis_from(base + GAIN * moved(change, place), other)
-    torch.testing.assert_close(based.synthesis(other), expected)
+    own, new = (moved(generator.features(code, 8), place) for code in (ws, other))
+    for tau, expected in ((1e9, base + new - own), (1e-9, new)):  # all else is kept, or none
+        monkeypatch.setattr("tedi.generators.based.TAU", tau)
+        torch.testing.assert_close(based.at(other), expected, atol=1e-4, rtol=0)
+    drawn = generator.synthesis_from(based.at(other), other)
+    torch.testing.assert_close(based.synthesis(other), drawn)
     fixed = Based(generator, base, ws, place, follows=False)
     torch.testing.assert_close(fixed.synthesis(other), generator.synthesis_from(base, other))
     coarse = ws.clone()
     coarse[:, :2] += 1
     assert torch.equal(fixed.synthesis(coarse), fixed.synthesis(ws))
     assert not torch.allclose(based.synthesis(coarse), based.synthesis(ws), atol=1e-3)
+
+
+def test_what_an_edit_does_not_reach_is_kept_beside_what_it_does(monkeypatch):
+    """Half of the residual is left where the change is τ, in root mean squares of the channels."""
+    generator, ws = TinyNetwork(), some_codes()
+    own = generator.features(ws, 16)
+    based = Based(generator, own + 1, ws)
+    size = own.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    change = torch.zeros_like(own)
+    change[:, :, :, 8:] = TAU * size
+    monkeypatch.setattr(generator, "features", lambda ws, at: own + change)
+    rest = based.at(ws) - own - change
+    torch.testing.assert_close(rest[:, :, :, :7], torch.ones(1, 4, 16, 7), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rest[:, :, :, 9:], torch.full((1, 4, 16, 7), 0.5), atol=1e-4, rtol=0)
+    assert (rest[:, :, :, 7:9] < 1).all()
+
+
+def test_pictures_of_a_turned_face_are_turned_back():
+    generator, ws = TinyNetwork(), some_codes()
+    upright, place = generator.preview(ws), pose(25, 0.9, 0.1)
+    base = moved(generator.features(ws, 8), place)
+    image = moved(upright.repeat(2, 1, 1, 1), place.repeat(2, 1, 1))
+    back = Based(generator, base, ws, place).upright(image)
+    middle = (slice(None), slice(None), *(slice(back.shape[-1] // 4, -back.shape[-1] // 4),) * 2)
+    assert (back - upright)[middle].abs().mean() < 0.5 * (image - upright)[middle].abs().mean()
 
 
 def test_one_base_code_serves_many_codes_and_several_go_row_by_row():

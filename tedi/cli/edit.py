@@ -377,7 +377,8 @@ class Plan:
         def after(steps: tuple[Step, ...]) -> "Tensor":
             if steps not in known:
                 before, new = after(steps[:-1]), len(steps) > len(self.source.steps)
-                known[steps] = apply(model, before, steps[-1], anyway=self.anyway or not new)
+                anyway = self.anyway or not new
+                known[steps] = apply(model, before, steps[-1], anyway=anyway, generator=own)
             return known[steps]
 
         with torch.no_grad():

@@ -5,6 +5,7 @@ psi, the prompt too where there was one, or the code itself. Records carry both,
 can be edited further; also one that was made of several faces, whose start is the code they gave.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from tedi.prompts import STRENGTH, clean
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tedi.interfaces import Generator
     from tedi.pipeline import Toolkit
 
 CODE_SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
@@ -225,9 +227,17 @@ def begin(model: "Toolkit", source: Source) -> "tuple[Tensor, dict[str, Any]]":
     ), start
 
 
-def apply(model: "Toolkit", ws: "Tensor", step: Step, *, anyway: bool) -> "Tensor":
-    """The code (1, L, C) after one step; raises what `Toolkit.moved` does."""
-    return model.moved(ws, step.text, strength=step.strength, method=step.method, anyway=anyway)
+def apply(
+    model: "Toolkit",
+    ws: "Tensor",
+    step: Step,
+    *,
+    anyway: bool,
+    generator: "Generator | None" = None,
+) -> "Tensor":
+    """The code (1, L, C) after one step, see `Toolkit.moved`, which also says what it raises."""
+    move = functools.partial(model.moved, strength=step.strength, method=step.method)
+    return move(ws, step.text, anyway=anyway, generator=generator)
 
 
 def unpack(text: str, slots: int, width: int, source: Source) -> "Tensor":

@@ -27,6 +27,7 @@ from tedi.descent import Schedule, descend
 from tedi.editing import USES
 from tedi.editing.text import Search
 from tedi.encoders.text import Reading, TextEncoder
+from tedi.generators.based import Based
 from tedi.interfaces import Generator
 
 STEPS = Schedule(steps=16, lr=0.1, rise=0.2, fall=0.5, patience=0)
@@ -38,7 +39,12 @@ WANDER = 6  # pixels that the preview is moved by at most before it is looked at
 
 
 class Look:
-    """`tedi.editing.text.Search`, then corrections by what is seen: equation (1)."""
+    """`tedi.editing.text.Search`, then corrections by what is seen: equation (1).
+
+    Args:
+        generator: what is looked at; a photo's own where an inversion made one.
+        encoder: knows texts and codes.
+    """
 
     def __init__(self, generator: Generator, encoder: TextEncoder) -> None:
         self.generator, self.codes = generator, encoder.codes
@@ -93,7 +99,9 @@ class Look:
         return best
 
     def _drawn(self, codes: Tensor) -> Tensor:
-        return self.generator.preview(codes).float().clamp(-1, 1)
+        """Previews, upright: those of a face that base codes draw turned are turned back."""
+        image = self.generator.preview(codes).float().clamp(-1, 1)
+        return self.generator.upright(image) if isinstance(self.generator, Based) else image
 
     def _seen(self, image: Tensor) -> Tensor:
         """Log-probabilities (N, V) of what pictures show."""

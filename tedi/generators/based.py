@@ -5,12 +5,13 @@ resolution by a base code f of any content: it may hold a face that is turned, s
 middle, which no code of W+ draws. Slots up to that resolution then do nothing, and with them goes
 what they edit. Here f moves as the generator's own activations F do,
 
-    f(ws) = f + g P [F(ws) − F(ws₀)]                                                       (1)
+    f(ws) = P F(ws) + k(ws) [f − P F(ws₀)],    k = 1 / (1 + (c / τ)²)                        (1)
 
 with ws₀ the code that f belongs to, and P the place of the face in the picture's plane: the
-activations of an upright face are turned, scaled and shifted as the face is. The gain g makes up
-for what is lost on the way: the layers after f know upright faces and their own activations, and
-answer a turned change of fitted ones with about two thirds of what an edit adds to log-odds.
+activations of an upright face are turned, scaled and shifted as the face is. In brackets is what f
+holds beside what its code draws. Where an edit changes much it gives way by the factor k, or the
+old mouth would show through the new one; c is the change there in root mean squares of the
+channels, P [F(ws) − F(ws₀)], averaged over 3 x 3 places. With ws = ws₀ this is f itself.
 """
 
 import torch
@@ -21,7 +22,7 @@ from tedi.errors import UsageError
 from tedi.interfaces import Generator
 
 UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-GAIN = 1.5  # g, chosen on turned photos: at 2 hair begins to smear
+TAU = 0.5  # τ: where edits change so much, half of what f holds besides is left
 
 
 def moved(image: Tensor, place: Tensor) -> Tensor:
@@ -119,8 +120,18 @@ class Based:
         base = self.base.expand(len(ws), -1, -1, -1)
         if not self.follows:
             return base
-        change = self.generator.features(ws, self.size) - self._own
-        return base + GAIN * moved(change, self.place.expand(len(ws), -1, -1))
+        own = self._own.expand_as(base)
+        place = self.place.expand(len(ws), -1, -1)
+        change = moved(self.generator.features(ws, self.size) - own, place)
+        size = own.square().mean(dim=(2, 3), keepdim=True).sqrt() + 1e-6
+        amount = (change / size).square().mean(dim=1, keepdim=True).add(1e-12).sqrt()
+        amount = F.avg_pool2d(amount, 3, 1, padding=1, count_include_pad=False)
+        lost = 1 - 1 / (1 + (amount / TAU) ** 2)
+        return base + change - lost * (base - moved(own, place))
+
+    def upright(self, image: Tensor) -> Tensor:
+        """Pictures (N, 3, h, w) that it drew, turned, scaled and shifted back."""
+        return moved(image, inverse(self.place.expand(len(image), -1, -1)))
 
     def mapping(self, z: Tensor) -> Tensor:
         """Codes w (N, C) of noise."""

@@ -409,15 +409,19 @@ class Toolkit:
         last = {name: made[name] for name in ("preview", "dtype", "version", "weights")}
         return {"command": "edit", **told, **last}
 
-    def way(self, method: str) -> Way:
+    def way(self, method: str, generator: Generator | None = None) -> Way:
         """A way for texts to change codes, made on first use.
 
         Args:
             method: a name of `tedi.editing.EDITS`.
+            generator: what draws the codes, where an inversion changed it (`Inversion.generator`),
+                for ways that look at what they draw; None: the toolkit's.
 
         Raises:
             UsageError: unknown method.
         """
+        if generator not in (None, self.generator) and not self._known:
+            return EDITS[method](generator, self.text)
         if method not in self._ways:
             way = EDITS[method](self._known or self.generator, self.text)
             self._ways[method] = self._carried(way) if self._known else way
@@ -444,7 +448,14 @@ class Toolkit:
         return self._mappers[method]
 
     def moved(
-        self, ws: Tensor, text: str, *, strength: float, method: str, anyway: bool = False
+        self,
+        ws: Tensor,
+        text: str,
+        *,
+        strength: float,
+        method: str,
+        anyway: bool = False,
+        generator: Generator | None = None,
     ) -> Tensor:
         """The code (1, L, C) of a face, changed by one text; a latent mapper reads no words.
 
@@ -454,6 +465,7 @@ class Toolkit:
             strength: see `edit`.
             method: a name of `tedi.editing.EDITS`, or of a mapper.
             anyway: go on though nothing of the text is understood.
+            generator: see `way`.
 
         Raises:
             UsageError: nothing of the text is understood, or the generator's W is not one that
@@ -467,7 +479,8 @@ class Toolkit:
                 f"nothing of {text!r} is about a face; name what to change, such as age, hair or "
                 "smile, or pass --anyway"
             )
-        return self.way(method)(ws, [text], said, strength=strength, new=False)
+        way = self.way(method, generator)
+        return way(ws, [text], said, strength=strength, new=False)
 
     def _carried(self, way: Way) -> Way:
         """A way of tedi's own codes, for those of the generator."""
