@@ -557,6 +557,23 @@ def test_of_steps_that_show_it_the_one_that_strays_least_is_taken(encoder, monke
     assert differ.index(min(differ)) == 6
 
 
+@pytest.mark.parametrize(("new", "stays"), [(False, True), (True, False)])
+def test_an_edit_that_strays_far_is_not_taken(encoder, monkeypatch, new, stays):
+    class Aged(Eye):  # all that comes after the first look is much older
+        def forward(self, image):
+            logits = super().forward(image)
+            aged = 0.0 if self.looks == 1 else 12.0
+            return logits.index_fill(1, torch.tensor([column("age", "old")]), aged)
+
+    monkeypatch.setattr(look, "STEPS", replace(look.STEPS, steps=16))
+    ws, said = some_codes(encoder)[:1], reading(BROAD).of(slice(0, 1))
+    start = EDITS["move"](TinyGenerator(), encoder)(ws, [""], said, strength=1, new=new)
+    eye = Aged(float(brightness(start)) + 0.02)
+    first, found = first_and_found(encoder, monkeypatch, eye, new=new)
+    assert eye.looks > 10
+    assert torch.equal(found, first) is stays
+
+
 def test_nobody_looks_where_nothing_is_asked(encoder, monkeypatch):
     way, eye = look_with(encoder, monkeypatch, threshold=0.0)
     ws = some_codes(encoder)

@@ -11,8 +11,9 @@ missing, the code goes on from there:
 with p what the attribute model sees in the preview, `tedi.control.Aim` of it, and C the map from
 whitened codes to codes, alike in all slots. It ends as soon as all that is asked for is seen and,
 of an edit, little else has changed. Of the codes that were passed, the one is taken that shows all
-and changed least else. If none does, nothing is corrected: what cannot be reached is sought far
-away, where faces break (of 192 such pictures labellers called 19 broken, of 288 others 1).
+and changed least else. If none does, or if even that one makes an edit change much else, nothing is
+corrected: what cannot be reached is sought far away, where faces break (of 192 such pictures
+labellers called 19 broken, of 288 others 1).
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ STEPS = Schedule(steps=16, lr=0.1, rise=0.2, fall=0.5, patience=0)
 SHORT_NEW = 0.03  # λ, of the length of the correction of a new face …
 SHORT_EDIT = 0.1  # … and of an edit
 ENOUGH = 0.7  # probability at which an attribute counts as seen
-STRAY = 0.7  # nats that what is not asked for may have moved by, of an edit
+STRAY = 0.7  # nats that what is not asked for may have moved by, of an edit that ends at once
+MOST = 2.0  # ... and of one that is taken in the end: what goes farther looks like nobody
 WANDER = 6  # pixels that the preview is moved by at most before it is looked at
 
 
@@ -89,7 +91,7 @@ class Look:
             with torch.no_grad():
                 log_p = self._seen(image)
                 strayed, seen = float(aim.strayed(log_p)), float(aim.shown(log_p))
-            if seen < ENOUGH:
+            if seen < ENOUGH or (strayed > MOST and not new):
                 return False
             shown.append((strayed, codes))
             return new or strayed <= STRAY

@@ -12,6 +12,9 @@ What a model is, is read off its `config.json`, never off its name:
 | clip | the text tower | 77 |
 | siglip, siglip2 | the text tower, on texts padded to full length | 64 |
 | t5, mt5, umt5 | the encoder half | 256 |
+
+A BERT that is not to be trained, such as the default, is read without transformers
+(`tedi.language.bert`), whose import would double the time of a first picture.
 """
 
 from tedi.language.backbone import TextBackbone, load_backbone
