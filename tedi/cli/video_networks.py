@@ -50,17 +50,17 @@ def networks_of(
 
     def drawn_by(generator: "Generator") -> dict[str, Any]:
         draw = generator.preview if size == "preview" else generator.synthesis
-        if not isinstance(generator, Transformable):
-            return {"draw": draw}
-        return {"draw": draw, "place": functools.partial(_moved, generator, field)}
+        drawn = {"draw": draw, "edit": functools.partial(edit, generator=generator)}
+        if isinstance(generator, Transformable):
+            drawn["place"] = functools.partial(_moved, generator, field)
+        return drawn
 
     def tuned(path: Path) -> Networks:
         return replace(networks, **drawn_by(model.load_generator(path)))
 
-    def edit(ws: "Tensor") -> "Tensor":
-        return functools.reduce(
-            lambda code, step: apply(model, code, step, anyway=anyway), steps, ws
-        )
+    def edit(ws: "Tensor", generator: "Generator") -> "Tensor":
+        step = functools.partial(apply, model, anyway=anyway, generator=generator)
+        return functools.reduce(step, steps, ws)
 
     generator, photos = model.generator, model.photos
     networks = Networks(
@@ -68,7 +68,6 @@ def networks_of(
         describe=photos.identity,
         encode=photos.encoder,
         **drawn_by(generator),
-        edit=edit,
         fine=generator.layers("fine"),
         device=model.device,
         head=functools.partial(_head, photos.parser),

@@ -128,6 +128,7 @@ class Clip:
         self.people, self.crops = np.zeros(0, int), np.zeros((0, 4, 2))
         self.side = SIZES[0]
         self._fine: dict[int, Tensor] = {}
+        self._people: dict[int, Tensor] = {}
         self._moves: dict[int, Tensor] = {}
         self._tuned: dict[int, Networks] = {}
 
@@ -223,13 +224,11 @@ class Clip:
         self._fine = {
             n: ws[list(self.networks.fine)] for (kind, n), ws in means.items() if kind == "shot"
         }
-        people = {
+        self._people = {
             n: ws[None].to(self.networks.device)
             for (kind, n), ws in means.items()
             if kind == "person"
         }
-        if not self.settings.per_frame:
-            self._moves = {n: self.networks.edit(ws) - ws for n, ws in people.items()}
 
     # --- between the passes ---
 
@@ -317,11 +316,9 @@ class Clip:
         """Pixels of a frame with its face changed."""
         before = self._code(frame.number, read)
         person = read(frame.number).seen.person
-        after = (
-            self.networks.edit(before) if self.settings.per_frame else before + self._moves[person]
-        )
         networks, quad = self._drawn_by(person), self.quads[frame.number]
         draw, field = networks.draw, self.settings.field
+        after = networks.edit(before) if self.settings.per_frame else before + self._move(person)
         if self.settings.crop == "first":
             crop = self.crops[frame.number]
             assert networks.place is not None  # see __init__
@@ -361,6 +358,13 @@ class Clip:
     @staticmethod
     def _small(head: Tensor) -> Tensor:
         return F.interpolate(head, (HEAD, HEAD), mode="area")
+
+    def _move(self, person: int) -> Tensor:
+        """The change of a person's mean code, found by what draws the person."""
+        if person not in self._moves:
+            mean = self._people[person]
+            self._moves[person] = self._drawn_by(person).edit(mean) - mean
+        return self._moves[person]
 
     def _drawn_by(self, person: int) -> Networks:
         """The networks that draw a person: tuned ones, if there are."""
