@@ -107,34 +107,36 @@ def report(lines: list[dict[str, Any]]) -> dict[str, Any]:
     pairs = [[line[of]["perceptual"] for line in lines] for of in ("tuned", "pivot")]
     found["perceptual, tuned of pivot"] = mean(*pairs)
     found["under half of the pivot's"] = sum(a < 0.5 * b for a, b in zip(*pairs, strict=True))
-    found["strength of edits"] = {"all": mean(*_changes(lines, EDITS))}
-    for text in EDITS:
-        if any(_pairs(line, [text], "pivot", "pivot") for line in lines):
-            found["strength of edits"][text] = mean(*_changes(lines, [text]))
+    for method, name in (("move", "strength of edits"), ("default", "strength by the default")):
+        found[name] = {"all": mean(*_changes(lines, EDITS, method))}
+        for text in EDITS:
+            if any(_pairs(line, [text], "pivot", "pivot", method) for line in lines):
+                found[name][text] = mean(*_changes(lines, [text], method))
     for of in ("pivot", "tuned"):
-        asked = [pair for line in lines for pair in _pairs(line, EDITS, of, of)]
-        reached = sum(after > 0 for _, after in asked)
-        found[f"edits reached, {of}"] = f"{reached} of {len(asked)}"
-        looked = [
-            line["looked"][text][of] > 0
-            for line in lines
-            for text in EDITS
-            if line["edits"][text][of][0] <= 0
-        ]
-        found[f"edits reached by the default, {of}"] = f"{sum(looked)} of {len(looked)}"
+        for method, name in (("move", "edits reached"), ("default", "reached by the default")):
+            asked = [pair for line in lines for pair in _pairs(line, EDITS, of, of, method)]
+            found[f"{name}, {of}"] = f"{sum(after > 0 for _, after in asked)} of {len(asked)}"
     found["cpu_s"] = mean([line["cpu_s"] for line in lines])
     return found
 
 
-def _pairs(line: dict[str, Any], texts: Any, of: str, missing: str) -> list[list[float]]:
+def _pairs(
+    line: dict[str, Any], texts: Any, of: str, missing: str, method: str
+) -> list[list[float]]:
     """Log-odds before and after the edits that ask for what pictures of `missing` do not show."""
-    return [line["edits"][text][of] for text in texts if line["edits"][text][missing][0] <= 0]
+    asked = [text for text in texts if line["edits"][text][missing][0] <= 0]
+    pairs = [line["edits"][text][of] for text in asked]
+    if method == "move":
+        return pairs
+    return [[pair[0], line["looked"][t][of]] for t, pair in zip(asked, pairs, strict=True)]
 
 
-def _changes(lines: list[dict[str, Any]], texts: Any) -> tuple[list[float], list[float]]:
+def _changes(
+    lines: list[dict[str, Any]], texts: Any, method: str
+) -> tuple[list[float], list[float]]:
     """What edits add to log-odds, photo by photo: by the tuned generator, and by the other."""
     tuned, pivot = (
-        [sum(b - a for a, b in _pairs(line, texts, of, "pivot")) for line in lines]
+        [sum(b - a for a, b in _pairs(line, texts, of, "pivot", method)) for line in lines]
         for of in ("tuned", "pivot")
     )
     return tuned, pivot
