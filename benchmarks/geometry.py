@@ -149,7 +149,7 @@ class Bench:
 
 def measure_all(options: argparse.Namespace, log: Path) -> None:
     """Figures of all photos, moves and methods that are not there yet, one line each."""
-    known = {key_of(line) for line in read(log)}
+    known = {key_of(line) for line in read(log) if "reached" in line}
     bench = Bench((options.steps, options.finish), options.at, options.look)
     pixels = photo_pixels(options.photos, options.cache)
     first, end = map(int, options.rows.split(":"))
