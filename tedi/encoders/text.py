@@ -85,8 +85,9 @@ class TextReader(nn.Module):
         padding = ~mask
         x = self.mix(self.enter(states), src_key_padding_mask=padding)  # (N, T, hidden)
         queries = self.queries.expand(len(x), -1, -1)
-        hidden = padding[:, None].expand(-1, queries.shape[1], -1)  # as a key_padding_mask, whose
-        hidden = hidden.repeat_interleave(self.attend.num_heads, dim=0)  # check imports sympy
+        # What key_padding_mask=padding does, the check of which imports sympy.
+        hidden = padding[:, None].expand(-1, queries.shape[1], -1)
+        hidden = hidden.repeat_interleave(self.attend.num_heads, dim=0)
         read, _ = self.attend(queries, x, x, attn_mask=hidden, need_weights=False)
         seen = self.norm(read + queries)  # (N, G, hidden)
         by_value = attributes.spread(seen.transpose(1, 2)).transpose(1, 2)  # (N, V, hidden)
