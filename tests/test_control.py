@@ -438,6 +438,8 @@ def test_an_edit_looks_at_what_a_generator_of_the_faces_own_draws(model, face):
     assert torch.equal(edit(generator=own), usual)  # which draws the same
     assert own.drawn > 0
     assert model.way("default") is model.way("default", model.generator)
+    assert model.way("default", own) is model.way("default", own)
+    assert model.way("default", Counting()) is not model.way("default", own)
 
 
 # --- moves that are looked at --------------------------------------------------------------------

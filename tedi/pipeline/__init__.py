@@ -93,6 +93,7 @@ class Toolkit:
         self.drawn_by = dict(foreign.weights) if foreign else own  # name -> sha256
         self.device = generator.w_avg.device
         self._ways: dict[str, Way] = {}
+        self._own: tuple[Generator | None, dict[str, Way]] = None, {}  # the last one, and its ways
         self._mappers: dict[str, Mapped] = {}
         self.transform: Transform | None = None
         self.field = 0.0
@@ -415,17 +416,21 @@ class Toolkit:
         Args:
             method: a name of `tedi.editing.EDITS`.
             generator: what draws the codes, where an inversion changed it (`Inversion.generator`),
-                for ways that look at what they draw; None: the toolkit's.
+                for ways that look at what they draw, kept for the last one; None: the toolkit's.
 
         Raises:
             UsageError: unknown method.
         """
-        if generator not in (None, self.generator) and not self._known:
-            return EDITS[method](generator, self.text)
-        if method not in self._ways:
-            way = EDITS[method](self._known or self.generator, self.text)
-            self._ways[method] = self._carried(way) if self._known else way
-        return self._ways[method]
+        if generator is None or generator is self.generator or self._known:
+            generator, ways = self._known or self.generator, self._ways
+        else:
+            if self._own[0] is not generator:
+                self._own = generator, {}
+            ways = self._own[1]
+        if method not in ways:
+            way = EDITS[method](generator, self.text)
+            ways[method] = self._carried(way) if self._known else way
+        return ways[method]
 
     def mapper(self, method: str) -> Mapped:
         """The latent mapper that a method names, opened on first use.
