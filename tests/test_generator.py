@@ -14,7 +14,7 @@ from tedi.checkpoints import native, openvino
 from tedi.encoders.codes import CodeReader
 from tedi.errors import TediError, UsageError
 from tedi.generators import GENERATORS
-from tedi.generators.mobilestylegan import MobileStyleGAN
+from tedi.generators.mobilestylegan import MobileStyleGAN, inverse_haar
 from tedi.training.dataset import noise
 
 GOLDEN = Path(__file__).parent / "golden" / "mobilestylegan.npz"
@@ -33,6 +33,15 @@ def test_shapes(generator, ws, drawn):
     assert generator.preview(ws).shape == (2, 3, 256, 256)
     assert -2 < drawn.min() < -0.5
     assert 0.5 < drawn.max() < 2
+
+
+def test_haar_gradients():
+    """Said, not found: so they are checked against differences, twice, in double precision."""
+    random = torch.Generator().manual_seed(0)
+    sizes = (2, 12, 4, 4), (2, 12)
+    inputs = [torch.randn(s, generator=random, dtype=torch.double).requires_grad_() for s in sizes]
+    assert torch.autograd.gradcheck(inverse_haar, inputs)
+    assert torch.autograd.gradgradcheck(inverse_haar, inputs)
 
 
 @pytest.mark.parametrize("at", [8, 16, 32])
