@@ -47,9 +47,9 @@ class Machine:
     def clock(self):
         return self.now
 
-    def find(self, target, *, encode, draw, maps):
+    def find(self, target, *, encode, draw, maps, reader):
         assert draw(encode(target)).shape == target.shape
-        self.now += 20 * self.preview
+        self.now += (4 if reader else 20) * self.preview
         pose = {False: (0, 1, 0, 0), True: (0.3, 1, 0, 0)}.get(self.turned, self.turned)
         return placed(*(torch.tensor([float(number)]) for number in pose))
 
@@ -199,6 +199,12 @@ def test_best_leaves_w_for_a_face_that_it_does_not_hold():
 def test_w_holds_what_is_nearly_upright(pose, held):
     found, _ = plan(Machine(turned=pose))
     assert found.extras["method"] == ("pti" if held else "fspace")
+
+
+@pytest.mark.parametrize(("reader", "method"), [(None, "optimize"), (TinyEncoder(), "fspace")])
+def test_a_place_that_is_read_takes_less_time(reader, method):
+    found, _ = plan(Machine(turned=True, fspace=(0.25, 0.45)), budget=9.5, reader=reader)
+    assert found.extras["method"] == method
 
 
 def test_w_is_tried_when_leaving_it_did_not_help():

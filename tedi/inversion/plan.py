@@ -94,7 +94,8 @@ class Planner:
         memory: gigabytes that could be had, None where nobody knows.
         methods: name -> method.
         find: where a face lies, as `tedi.inversion.place.find_place` tells it.
-        reader: reads base codes and places for `tedi.inversion.fspace`; None: they are looked for.
+        reader: reads places and, for `tedi.inversion.fspace`, base codes; None: places are looked
+            for, which takes longer.
 
     Raises:
         UsageError: an unknown quality, or a budget that is no time.
@@ -233,7 +234,8 @@ class _Climb:
         p = self.planner
         assert p.encoder is not None  # the first rung has used it
         target = fit(self.target, preview_size(p.generator))
-        self._place = p.find(target, encode=p.encoder, draw=p.generator.preview, maps=p.maps)
+        networks = {"encode": p.encoder, "draw": p.generator.preview, "maps": p.maps}
+        self._place = p.find(target, **networks, reader=p.reader)
         (along, across, right), (_, _, down) = self._place[0].tolist()
         turned = abs(degrees(atan2(across, along))) > TURN
         scaled = abs(log(hypot(along, across))) > log(SCALE)
@@ -249,7 +251,8 @@ class _Climb:
             return self._too_long(least) if self.short else rung
         if pace.preview is None:
             return "no step could be timed"
-        fixed = rung.opening * pace.preview + 2 * pace.closing
+        opening = rung.opening + (0 if self.planner.reader else rung.search)
+        fixed = opening * pace.preview + 2 * pace.closing
         preview, full = self._expected(rung)
         steps = rung.steps * preview + rung.finish * full
         share = min(1.0, (left - fixed) / steps)
