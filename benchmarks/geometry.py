@@ -34,6 +34,7 @@ from tedi.generators.based import Based, inverse, moved, placed
 from tedi.inversion import INVERTERS, Inversion
 from tedi.inversion.encode import draw_full
 from tedi.losses.perceptual import distance
+from tedi.metrics.score import estimate
 from tedi.training.pictures import from_bytes, photo_pixels
 
 MOVES = {"rotation, degrees": (0, 10, 20, 30), "scale": (0.7, 0.85, 1, 1.2, 1.4)}
@@ -197,22 +198,27 @@ def table(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def means(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over photos, and how many there are."""
-    done = {
-        name: [seen for line in lines for seen in line.get(name, {}).values()]
-        for name in (*WAYS, "reached, f left alone")
+    """Means over photos, how many there are, and intervals of 95 % that resample photos."""
+    found: dict[str, Any] = {"n": len(lines)}
+    ones = [1.0] * len(lines)
+    figures = {
+        "perceptual": ([line["perceptual"] for line in lines], ones),
+        "identity distance": ([line["apart"] for line in lines], ones),
+        "same": ([line["apart"] < 0.6 for line in lines], ones),
     }
-    same = [line["apart"] < 0.6 for line in lines]
-    return {
-        "n": len(lines),
-        "perceptual": round(statistics.mean(line["perceptual"] for line in lines), 3),
-        "identity distance": round(statistics.mean(line["apart"] for line in lines), 3),
-        "same": round(statistics.mean(same), 3),
-        "reached": None,
-        "edits": len(done["reached"]),
-        **{name: round(statistics.mean(seen), 3) for name, seen in done.items() if seen},
-        "cpu_s": round(statistics.mean(line["cpu_s"] for line in lines), 1),
-    }
+    for name in (*WAYS, "reached, f left alone"):
+        seen = [line.get(name, {}).values() for line in lines]
+        figures[name] = ([sum(each) for each in seen], [len(each) for each in seen])
+    for name, (sums, counts) in figures.items():
+        if sum(counts):
+            pair = (torch.tensor(each, dtype=torch.double) for each in (sums, counts))
+            value, *ends = estimate(*pair, rate=name not in ("perceptual", "identity distance"))
+            found[name] = round(value, 3)
+            found[f"{name}, interval"] = [round(end, 3) if end == end else None for end in ends]
+            if counts is not ones:
+                found[f"{name}, edits"] = int(sum(counts))
+    found["cpu_s"] = round(statistics.mean(line["cpu_s"] for line in lines), 1)
+    return found
 
 
 def plot(rows: list[dict[str, Any]], subtitle: str) -> Image.Image:
@@ -228,7 +234,7 @@ def plot(rows: list[dict[str, Any]], subtitle: str) -> Image.Image:
     for column, kind in enumerate(kinds):
         for line, (figure, title) in enumerate(FIGURES.items()):
             corner = (GAP + column * (wide + GAP), 1.6 * GAP + line * (high + GAP))
-            here = [row for row in rows if row["move"] == kind and row[figure] is not None]
+            here = [row for row in rows if row["move"] == kind and figure in row]
             panel(draw, corner, here, figure, f"{title} over {kind}")
     return picture
 
@@ -247,8 +253,9 @@ def panel(
     top = max(1.0, *(row[figure] for row in rows))
     low, span = amounts[0], (amounts[-1] - amounts[0]) or 1
 
-    def point(row: dict[str, Any]) -> tuple[float, float]:
-        return x + wide * (row["amount"] - low) / span, y + high * (1 - row[figure] / top)
+    def point(row: dict[str, Any], value: float) -> tuple[float, float]:
+        share = min(1.0, value / top)
+        return x + wide * (row["amount"] - low) / span, y + high * (1 - share)
 
     draw.text((x, y - 1.3 * FONT), title, INK, font)
     draw.rectangle((x, y, x + wide, y + high), outline=FAINT)
@@ -259,11 +266,14 @@ def panel(
         place = (x + wide * (amount - low) / span, y + high + 4)
         draw.text(place, f"{amount:g}", INK, font, anchor="ma")
     for method, color in COLORS.items():
-        points = [point(row) for row in rows if row["method"] == method]
+        mine = [row for row in rows if row["method"] == method]
+        points = [point(row, row[figure]) for row in mine]
         if len(points) > 1:
             draw.line(points, color, 3)
-        for px, py in points:
+        for row, (px, py) in zip(mine, points, strict=True):
             draw.ellipse((px - 4, py - 4, px + 4, py + 4), fill=color)
+            ends = [end for end in row[f"{figure}, interval"] if end is not None]
+            draw.line([point(row, end) for end in ends], color, 1)
 
 
 def main() -> None:
