@@ -74,6 +74,14 @@ class Outcome:
         return f"{near}perceptual {self.figures['perceptual']:.2f} ({self.seconds:.1f} s)"
 
 
+def held_by_w(place: Tensor) -> bool:
+    """Whether a face at this place (1, 2, 3) lies nearly as the encoder knows them."""
+    (along, across, right), (_, _, down) = place[0].tolist()
+    turned = abs(degrees(atan2(across, along))) > TURN
+    scaled = abs(log(hypot(along, across))) > log(SCALE)
+    return not (turned or scaled or max(abs(right), abs(down)) > SHIFT)
+
+
 class Planner:
     """Inverts a picture by as many methods as it takes.
 
@@ -236,10 +244,7 @@ class _Climb:
         target = fit(self.target, preview_size(p.generator))
         networks = {"encode": p.encoder, "draw": p.generator.preview, "maps": p.maps}
         self._place = p.find(target, **networks, reader=p.reader)
-        (along, across, right), (_, _, down) = self._place[0].tolist()
-        turned = abs(degrees(atan2(across, along))) > TURN
-        scaled = abs(log(hypot(along, across))) > log(SCALE)
-        return not (turned or scaled or max(abs(right), abs(down)) > SHIFT)
+        return held_by_w(self._place)
 
     def _in_time(self, rung: Rung) -> Rung | str:
         left, pace = self.usable, self.pace
