@@ -374,6 +374,20 @@ def test_what_is_read_is_what_was_asked_for(reads):
         dataclasses.replace(options, reads="all")
 
 
+def test_a_reader_of_another_size_of_base_codes_tells_the_place_alone():
+    """What it reads is of 8 px; what is asked for, of 16."""
+    target, reader = photos(), Both(*TURN)
+    options = dataclasses.replace(FSpace.defaults, steps=0, finish=0, p_norm=0.0, identity=0)
+    options = dataclasses.replace(options, at=16, reads="base")
+    networks = {"maps": brightness, "options": options}
+    found = FSpace(TinyNetwork(), encoder, reader=reader, **networks)(target)
+    assert reader.seen
+    own = TinyNetwork().features(found.ws, 16)
+    torch.testing.assert_close(found.generator.base, moved(own, found.extras["place"]))
+    with pytest.raises(UsageError, match=r"base_encoder: expected \(1, 4, 16, 16\), got \(1, 4, 8"):
+        FSpace(TinyNetwork(), encoder, base_encoder=reader, **networks)(target)
+
+
 def test_another_base_code_encoder_goes_before_the_readers():
     target = photos()
     options = dataclasses.replace(FSpace.defaults, steps=0, finish=0, at=8, p_norm=0.0, identity=0)

@@ -124,7 +124,8 @@ class FSpace:
         describe: identity network; None leaves identity out of the figures.
         options: settings; None for `defaults`.
         base_encoder: gives f₀; None: the generator's own activations do, or the reader.
-        reader: tells what the option `reads` says; None: places are looked for.
+        reader: tells what the option `reads` says; None: places are looked for. Where its base
+            codes are of another size than `at`, it tells the place alone.
 
     Raises:
         UsageError: a weight or a search without the network it needs, no encoder, or a resolution
@@ -212,6 +213,8 @@ class FSpace:
                 return moved(torch.cat(own), place)
             small = parts(fit(target, self.base_encoder.size))
             read = torch.cat([self.base_encoder(part) for part in small])
+            if self.base_encoder is self.reader and read.shape[2:] != own[0].shape[2:]:
+                return moved(torch.cat(own), place)  # it reads those of another resolution
         if read.shape != (expected := (len(target), *own[0].shape[1:])):
             got = f"{tuple(read.shape)}; give another, or reads='place'"
             raise UsageError(f"base_encoder: expected {expected}, got {got}")
