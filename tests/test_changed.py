@@ -1,17 +1,20 @@
 """Faces drawn by a generator of their own, through the commands, on tiny parts."""
 
 import importlib
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from test_inversion import TinyEncoder, describe
-from test_invert import Features, detect, photo
+from test_invert import FRONT, Features, detect, photo
 from tiny import toolkit
 
 from tedi import images
 from tedi.checkpoints import codes
 from tedi.cli import run
+from tedi.faces import Detected
 
 OWN = Path("a-generator.safetensors")
 
@@ -79,3 +82,86 @@ def test_where_only_one_generator_draws_such_codes_are_refused(tedi_):
     status, err = tedi_("mix", "a.png", 7, "--inversion", "pti", "--out", "b.png")
     assert status == 2
     assert "--inversion pti: is for tedi invert and tedi edit" in err
+
+
+# --- faces as they lie ---------------------------------------------------------------------------
+
+TURN, MIDDLE, SIDE = math.radians(20), np.array([180.0, 90.0]), 140  # of the face in its photo
+
+
+def detect_turned(pixels):
+    """The face, wherever there is light: turned clockwise by 20°."""
+    turn = np.array([[math.cos(TURN), math.sin(TURN)], [-math.sin(TURN), math.cos(TURN)]])
+    points = (FRONT - 0.5) * SIDE @ turn + MIDDLE
+    return [Detected((110, 20, 250, 160), 0.99, points)] if pixels.any() else []
+
+
+@pytest.fixture
+def turned(model):
+    """A photo that is no square, of a turned face."""
+    vars(model.photos)["detector"] = detect_turned
+    small = np.random.default_rng(0).integers(1, 255, (6, 9, 3)).astype(np.uint8)
+    Image.fromarray(small).resize((300, 200), Image.Resampling.BICUBIC).save("turned.png")
+    return "turned.png"
+
+
+def test_a_face_that_is_not_aligned_stays_turned_in_an_upright_square(model, turned):
+    [aligned], [photo] = model.photos.open(turned), model.photos.open(turned, as_found=True)
+    assert (aligned.as_found, photo.as_found) == (False, True)
+    quad, straight = (np.array(one.alignment.quad) for one in (photo, aligned))
+    across, turned_across = quad[3] - quad[0], straight[3] - straight[0]
+    assert across[1] == 0
+    assert math.atan2(turned_across[1], turned_across[0]) == pytest.approx(TURN)
+    assert across[0] == pytest.approx(math.hypot(*turned_across))
+    np.testing.assert_allclose(quad.mean(axis=0), straight.mean(axis=0))
+    left, top, right, bottom = np.round([*(quad[0] + 0.5), *(quad[2] + 0.5)]).astype(int)
+    inside = np.asarray(photo.picture)[top:bottom, left:right]
+    seen = np.asarray(photo.crop.resize((right - left, bottom - top)))
+    assert np.abs(seen.astype(int) - inside).mean() < 3
+    square = photo.picture.crop((0, 0, 200, 200))
+    [whole] = model.photos.open(square, as_found=True)
+    assert (whole.alignment, whole.picture.size) == (None, (200, 200))
+
+
+def test_a_turned_photo_is_inverted_as_it_lies(tedi_, model, turned):
+    asked = ("invert", turned, "--method", "fspace", "--steps", 2, "--finish", 1)
+    assert tedi_(*asked, "--no-align", "--show") == (0, "")
+    record = codes.load_record(Path("turned.safetensors"))
+    [photo] = model.photos.open(turned, as_found=True)
+    assert record["align"] is False
+    assert record["alignment"] == photo.alignment.to_dict()
+    status, err = tedi_(*asked)
+    assert (status, "exists and is another code" in err) == (1, True)
+    put = ("edit", "turned.safetensors", "older", "--anyway", "--onto", turned, "--out", "on.png")
+    assert tedi_(*put) == (0, "")
+    assert images.load("on.png").size == (300, 200)
+
+
+def test_an_edit_goes_back_by_the_same_square(tedi_, model, turned):
+    asked = ("edit", turned, "older", "--anyway", "--detail", 0, "--inversion", "fspace")
+    assert tedi_(*asked, "--steps", 2, "--no-align", "--out", "b.png") == (0, "")
+    start = images.read_provenance("b.png")["start"]
+    [photo] = model.photos.open(turned, as_found=True)
+    assert (start["align"], start["alignment"]) == (False, photo.alignment.to_dict())
+    before, after = (np.asarray(images.load(path)).astype(int) for path in (turned, "b.png"))
+    assert after.shape == before.shape
+    rows, columns = np.nonzero(np.abs(after - before).max(axis=2))
+    (left, top), (right, bottom) = photo.alignment.quad[0], photo.alignment.quad[2]
+    assert left - 1 <= columns.min() < columns.max() <= right + 1
+    assert top - 1 <= rows.min() < rows.max() <= bottom + 1
+    assert tedi_("edit", "b.png", "older", "--anyway", "--out", "c.png") == (0, "")
+    assert images.read_provenance("c.png")["start"] == start
+    assert tedi_("edit", turned, "older", "--anyway", "--out", "d.png") == (0, "")
+    assert "align" not in images.read_provenance("d.png")["start"]
+
+
+def test_other_methods_take_squares_alone_and_no_face_is_said(tedi_, turned):
+    status, err = tedi_("invert", turned, "--no-align")
+    assert (status, "turned.png: expected a square of an aligned face, got 300 x 200" in err) == (
+        2,
+        True,
+    )
+    Image.new("RGB", (300, 200)).save("dark.png")
+    status, err = tedi_("invert", "dark.png", "--method", "fspace", "--no-align")
+    said = "tedi: dark.png: no face found; cut a square around it, which is taken whole\n"
+    assert (status, err) == (1, said)

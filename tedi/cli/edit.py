@@ -26,11 +26,11 @@ from tedi.cli.faces import (
 )
 from tedi.cli.generate import _load
 from tedi.cli.options import (
-    align_option,
     check_codes,
     device_option,
     dtype_option,
     inversion_option,
+    lying_option,
     models_of,
     models_option,
     steps_option,
@@ -135,7 +135,7 @@ def _numbers(value: str) -> list[float]:
     "--save-code", type=click.Path(path_type=Path), help="Write the code, too: a .safetensors file."
 )
 @which_option
-@align_option
+@lying_option
 @inversion_option
 @steps_option
 @plan_options
@@ -209,6 +209,7 @@ def edit(
     tedi edit photo.jpg "she wears glasses and smiles" --out edited.jpg
     tedi edit group.jpg "older" --face all --region face,hair
     tedi edit photo.jpg "blond hair" --quality good
+    tedi edit photo.jpg "with glasses" --inversion fspace --no-align
     tedi edit photo.safetensors "older" --onto photo.jpg
     tedi edit 7 "older" "with glasses" --out older.png
     tedi edit older.png "less smile"

@@ -151,7 +151,8 @@ def _start(told: Mapping[str, Any]) -> dict[str, Any]:
         own["generator"] = {name: str(told["generator"][name]) for name in ("file", "sha256")}
     if "ws" in told and "photo" in told:
         texts = {name: str(told[name]) for name in ("photo", "sha256", "inversion", "ws")}
-        return {**texts, "alignment": told["alignment"], **own}
+        lies = {"align": False} if told.get("align") is False else {}
+        return {**texts, "alignment": told["alignment"], **lies, **own}
     if "ws" in told:
         names = ("made", "ws") if "made" in told else ("code", "sha256", "ws")
         return {name: str(told[name]) for name in names} | own

@@ -15,14 +15,15 @@ from tedi.cli.budget import check_plan, plan_options, teller
 from tedi.cli.changed import beside, write_changed
 from tedi.cli.generate import _exists, _load
 from tedi.cli.options import (
-    align_option,
     device_option,
     dtype_option,
+    lying_option,
     models_of,
     models_option,
     steps_option,
     which_option,
 )
+from tedi.cli.photos import takes_as_found
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import Exist
@@ -57,7 +58,7 @@ CHOSEN = ("inversion", "settings", "plan")
     default="encoder",
     show_default=True,
     help="encoder is quickest, optimize more alike, pti tunes the generator to the face, fspace "
-    "also takes turned or small ones, image2stylegan goes without an encoder.",
+    "takes it turned, too (--no-align), image2stylegan goes without an encoder.",
 )
 @steps_option
 @click.option(
@@ -67,7 +68,7 @@ CHOSEN = ("inversion", "settings", "plan")
 )
 @plan_options
 @which_option
-@align_option
+@lying_option
 @click.option(
     "--show",
     is_flag=True,
@@ -108,6 +109,7 @@ def invert(
     \b
     tedi invert photo.jpg
     tedi invert photo.jpg --method optimize --show
+    tedi invert photo.jpg --method fspace --no-align --show
     tedi invert photo.jpg --quality good --budget 20s
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
@@ -151,7 +153,8 @@ class Run:
         settings: the method's options; None where it has none.
         which: faces, as `tedi.faces.choose` takes it.
         exact: the one name is to be used as it is.
-        align: find and align them; else each photo is one aligned face.
+        align: find and align them; else each photo is one aligned face, or, for fspace, one face
+            as it lies.
         show: write photo and inversion, too.
         preview: at 256 px.
         overwrite: replace codes.
@@ -208,7 +211,9 @@ class Run:
         """Codes of one photo's faces that are not there yet."""
         if self.which != "all" and self._done(model, file, None, self._named(name, self.which)):
             return
-        for photo in model.photos.open(file, face=self.which, aligned=not self.align):
+        found = takes_as_found(self.method, align=self.align, planned=self.planned)
+        aligned = not self.align and not found
+        for photo in model.photos.open(file, face=self.which, aligned=aligned, as_found=found):
             number = photo.number if self.which == "all" else self.which
             path = self._named(name, number)
             if self.which == "all" and self._done(model, file, photo, path):

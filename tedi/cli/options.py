@@ -112,11 +112,20 @@ which_option = click.option(
     show_default=True,
     help="Which faces of a photo.",
 )
-align_option = click.option(
-    "--align/--no-align",
-    default=True,
-    show_default=True,
-    help="Find and align the face in a photo, or take a square photo as FFHQ's are.",
+
+
+def _align_option(more: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--align/--no-align",
+        default=True,
+        show_default=True,
+        help=f"Find and align the face in a photo, or take a square photo as FFHQ's are{more}.",
+    )
+
+
+align_option = _align_option("")
+lying_option = _align_option(
+    "; with fspace other photos, too: an upright square round the face, which stays turned"
 )
 inversion_option = click.option(
     "--inversion",

@@ -39,7 +39,7 @@ class PhotoSettings:
 
     Attributes:
         which: faces, as `tedi.faces.choose` takes it.
-        align: find and align them; else the photo is one aligned face.
+        align: find and align them; else the photo is one aligned face, or see `as_found`.
         inversion: a name of `tedi.inversion.INVERTERS`.
         steps: of the optimisation; None for the method's own.
         regions: parts that may change; none for all.
@@ -67,6 +67,16 @@ class PhotoSettings:
     def planned(self) -> bool:
         """Whether the inversion is chosen by what it comes to and takes."""
         return self.quality is not None or self.budget is not None
+
+    @property
+    def as_found(self) -> bool:
+        """Whether the face is taken as it lies in the photo; see `tedi.pipeline.photos.Photos`."""
+        return takes_as_found(self.inversion, align=self.align, planned=self.planned)
+
+
+def takes_as_found(inversion: str, *, align: bool, planned: bool) -> bool:
+    """Whether photos that are not to be aligned need not show an aligned face either."""
+    return inversion == "fspace" and not align and not planned
 
 
 def check_settings(source: Source, settings: PhotoSettings) -> None:
@@ -112,7 +122,9 @@ def open_photos(model: "Toolkit", source: Source, settings: PhotoSettings) -> "l
         return [_onto(source, settings.onto)]
     if source.photo:
         assert source.file is not None
-        return model.photos.open(source.file, face=settings.which, aligned=not settings.align)
+        found = settings.as_found
+        aligned = not settings.align and not found
+        return model.photos.open(source.file, face=settings.which, aligned=aligned, as_found=found)
     if "photo" not in source.start:
         return []
     assert source.file is not None
@@ -179,7 +191,8 @@ def begin_photo(
     place = photo.alignment.to_dict() if photo.alignment else None
     method = inversion.extras.get("method", settings.inversion)
     told = {"photo": photo.name, "sha256": photo.sha256, "inversion": method}
-    start = {**told, "alignment": place, "ws": pack(inversion.ws[0])}
+    lies = {"align": False} if photo.as_found else {}
+    start = {**told, "alignment": place, **lies, "ws": pack(inversion.ws[0])}
     plan = {"plan": inversion.extras["plan"]} if settings.planned else {}
     return inversion.ws, start | plan, inversion.generator
 

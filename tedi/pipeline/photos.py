@@ -29,8 +29,18 @@ from tedi.editing.regions import keep_detail
 from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.base import BaseReader
 from tedi.encoders.parser import FaceParser
-from tedi.errors import UsageError
-from tedi.faces import MIN_SIZE, Alignment, Detector, Which, align, choose, paste_back, quad_of
+from tedi.errors import TediError, UsageError
+from tedi.faces import (
+    MIN_SIZE,
+    Alignment,
+    Detector,
+    Which,
+    align,
+    choose,
+    paste_back,
+    quad_of,
+    unaligned,
+)
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion, Inverter
@@ -58,10 +68,11 @@ class Photo:
     Attributes:
         name: of the file, for messages and file names.
         picture: the whole photo, upright, RGB.
-        crop: the face as FFHQ aligns it, RGB, 1024 px.
+        crop: the face as FFHQ aligns it, or as it lies in the photo, RGB, 1024 px.
         alignment: where in the photo it lies; None where the photo is the face itself.
         sha256: of the file; "" for a picture in memory.
         number: of the face in the photo, 1 for the largest.
+        as_found: the crop is upright in the photo, and shows the face as it is turned there.
     """
 
     name: str
@@ -70,10 +81,11 @@ class Photo:
     alignment: Alignment | None
     sha256: str = ""
     number: int = 1
+    as_found: bool = False
 
     @property
     def image(self) -> Tensor:
-        """The aligned face as a tensor (1, 3, 256, 256) in [-1, 1]."""
+        """The crop as a tensor (1, 3, 256, 256) in [-1, 1]."""
         small = self.crop.resize((256, 256), Image.Resampling.BOX)
         return images.to_image(np.asarray(small)[None])
 
@@ -103,6 +115,7 @@ class Photos:
         *,
         face: Which = "largest",
         aligned: bool = False,
+        as_found: bool = False,
         min_size: float = MIN_SIZE,
     ) -> list[Photo]:
         """Faces of a photo, largest first.
@@ -111,9 +124,13 @@ class Photos:
             source: a file, or a picture.
             face: "largest", "all", or a number from 1.
             aligned: the photo is a face as FFHQ aligns it, a square; nothing is looked for.
+            as_found: faces are not aligned, which "fspace" can invert: a photo that is a square is
+                taken whole, as `aligned` does; of another, an upright square of the face's size and
+                middle, in which it is turned as it is in the photo.
             min_size: pixels that the side of a face's square must have.
 
         Raises:
+            UsageError: `aligned`, and the photo is no square.
             TediError: the file cannot be read, or holds no such face.
         """
         if isinstance(source, Image.Image):
@@ -121,22 +138,28 @@ class Photos:
         else:
             name, picture = Path(source).name, images.load(source)
             sha256 = zoo.sha256(Path(fspath(source)))
-        if aligned:
-            if picture.width != picture.height:
+        square = picture.width == picture.height
+        if aligned or (as_found and square):
+            if not square:
                 size = f"{picture.width} x {picture.height}"
                 raise UsageError(f"{name}: expected a square of an aligned face, got {size}")
             crop = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
             return [Photo(name, picture, crop, None, sha256)]
         found = self.detector(np.asarray(picture))
+        if as_found and not found:
+            raise TediError(f"{name}: no face found; cut a square around it, which is taken whole")
         chosen = choose(found, face, name, min_size=min_size)
+        whole = Photo(name, picture, picture, None, sha256, as_found=as_found)
         return [
-            self._cut(Photo(name, picture, picture, None, sha256, number), detected.points)
+            self._cut(replace(whole, number=number), detected.points)
             for number, detected in enumerate(found, start=1)
             if any(detected is one for one in chosen)
         ]
 
     def _cut(self, photo: Photo, points: np.ndarray) -> Photo:
         quad = quad_of(points)
+        if photo.as_found:
+            quad = unaligned(quad)
         crop = align(photo.picture, quad, size=SIZE)
         return replace(photo, crop=crop, alignment=Alignment.of(quad, photo.picture))
 
@@ -208,7 +231,7 @@ class Photos:
             quality=quality,
             budget=budget,
             own=own,
-            aligned=photo.alignment is not None,
+            aligned=photo.alignment is not None and not photo.as_found,
             dtype=dtype,
             tell=tell,
             find=partial(find_place, reader=self.reader),
