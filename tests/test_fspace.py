@@ -6,13 +6,16 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from test_editing import maps
 from test_inversion import describe
 from test_pti import SIZE, SLOTS, WIDTH, TinyNetwork, encoder, photos
+from test_transform import network
 
 from tedi.checkpoints import delta
 from tedi.errors import TediError, UsageError
 from tedi.generators.based import TAU, UPRIGHT, Based, inverse, moved, placed
+from tedi.generators.stylegan3 import user_transform
 from tedi.inversion import INVERTERS
 from tedi.inversion.fspace import PUBLISHED, FSpace, FSpaceOptions
 from tedi.inversion.likeness import fit
@@ -208,6 +211,88 @@ def test_a_base_code_is_kept_in_a_file(tmp_path):
         delta.load(path, generator, sha256="cd")
     with pytest.raises(TediError, match="its base code is of another generator"):
         delta.save(tmp_path / "other.safetensors", TinyNetwork(), based, sha256="ab")
+
+
+# --- a generator with margins --------------------------------------------------------------------
+
+
+def codes_of(generator, n=1, seed=2):
+    noise = torch.randn(n, 16, generator=torch.Generator().manual_seed(seed))
+    return generator.mapping(noise)[:, None].repeat(1, generator.slots, 1)
+
+
+def test_a_place_is_of_the_picture_where_activations_have_a_margin():
+    """A spot of the picture, 16 of 36 px wide, turned and shifted as `goes_to` says above."""
+    share = 16 / 36
+    there = moved(dot(0, -0.5 * share, 108), pose(angle=90, x=0.25), reach=1 / share)
+    row, column = divmod(int(there.flatten().argmax()), 108)
+    found = ((column + 0.5) / 54 - 1, (row + 0.5) / 54 - 1)
+    assert found == pytest.approx((0.75 * share, 0.0), abs=0.02)
+
+
+@pytest.mark.parametrize("at", [16, 32])
+def test_activations_of_stylegan3_go_where_its_own_transform_puts_them(at):
+    generator = network()
+    ws = codes_of(generator)
+    own = generator.features(ws, at)
+    wanted = generator.features(ws, at, user_transform(tx=0.125))  # of the width: 0.25 of its half
+    inner = (..., slice(8, -8), slice(8, -8))  # what comes from beyond the margin is not known
+    right, wrong, still = (
+        (found - wanted)[inner].square().mean()
+        for found in (
+            moved(own, pose(x=0.25), reach=own.shape[-1] / at),
+            moved(own, pose(x=0.25)),
+            own,
+        )
+    )
+    assert right < 0.1 * wrong
+    assert right < 0.1 * still
+
+
+def test_a_stylegan3_is_inverted_edited_and_kept(tmp_path):
+    generator = network()
+    ws, other = codes_of(generator, 2).split(1)
+    place, (told, on_step) = pose(20, x=0.2), watch()
+    target = moved(generator.preview(other), place).clamp(-1, 1)
+    settings = {"steps": 10, "finish": 2, "at": 16, "p_norm": 0.0, "identity": 0.0, "lr": 0.1}
+    options = dataclasses.replace(FSpace.defaults, **settings)
+    inverter = FSpace(generator, lambda image: ws, maps=maps, options=options)
+    found = inverter(target, on_step, place=place)
+    based = found.generator
+    assert (based.size, tuple(based.base.shape[2:])) == (16, (36, 36))
+    first, last = (sum(float(loss) for loss in told[step][1].values()) for step in (0, 10))
+    assert last < 0.8 * first
+    start = moved(generator.features(ws, 16), place, reach=36 / 16)
+    assert torch.equal(inverter._begin(target, ws, place), start)
+    edited = found.ws + 0.5 * (other - ws)
+    change = generator.features(edited, 16) - generator.features(ws, 16)
+    still = Based(generator, start, ws, place, size=16)
+    torch.testing.assert_close(
+        still.at(edited) - start, moved(change, place, reach=36 / 16), atol=1e-4, rtol=0
+    )
+    assert not torch.allclose(based.synthesis(edited), based.synthesis(found.ws), atol=1e-2)
+    path = tmp_path / "turned.safetensors"
+    delta.save(path, generator, based, sha256="ab")
+    again = delta.load(path, generator, sha256="ab")
+    torch.testing.assert_close(again.synthesis(edited), based.synthesis(edited), atol=2e-2, rtol=0)
+
+
+def test_a_base_code_leaves_slots_for_details():
+    options = FSpaceOptions(at=64, identity=0.0)
+    with pytest.raises(UsageError, match="at: expected a resolution with slots after it, got 64"):
+        FSpace(network(), lambda image: image, maps=maps, options=options)
+
+
+def test_files_of_before_the_size_was_told_are_read(tmp_path):
+    generator, ws = TinyNetwork(), some_codes()
+    tensors = {"base": torch.randn(1, 4, 8, 8).half(), "codes": ws, "place": pose(20)}
+    path = tmp_path / "old.safetensors"
+    metadata = {"kind": "base code", "generator": "ab", "record": "{}", "follows": "true"}
+    save_file(tensors, path, metadata)
+    assert delta.load(path, generator, sha256="ab").size == 8
+    save_file(tensors, path, metadata | {"size": "eight"})
+    with pytest.raises(TediError, match=r"old.safetensors: does not fit the generator: .*'eight'"):
+        delta.load(path, generator, sha256="ab")
 
 
 # --- inversion -----------------------------------------------------------------------------------

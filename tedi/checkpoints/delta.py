@@ -5,6 +5,8 @@ on another one they would draw nonsense, so they are refused there.
 
     kind       "tuned weights" or "base code"
     generator  sha256 of the generator's weight file
+    size       of a base code: pixels a side that the picture has in it
+    follows    "true" if a base code moves with the codes that are drawn
     record     JSON of how it was made
 
 Differences of weights are float16, each weight's divided by its largest, which is kept in float32:
@@ -62,7 +64,8 @@ def save(
         if changed.generator is not generator:
             raise TediError("changed: its base code is of another generator")
         tensors = {"base": changed.base.half(), "codes": changed.codes, "place": changed.place}
-        metadata |= {"kind": BASE, "follows": str(changed.follows).lower()}
+        follows = str(changed.follows).lower()
+        metadata |= {"kind": BASE, "follows": follows, "size": str(changed.size)}
     else:
         tensors = _narrow(changes(generator, changed))
         metadata |= {"kind": TUNED}
@@ -98,8 +101,10 @@ def load(path: Path, generator: Generator, *, sha256: str) -> Generator:
             return with_changes(generator, _widened(tensors))
         device = generator.w_avg.device
         base, codes, place = (tensors[name].to(device) for name in PARTS)
-        return Based(generator, base, codes, place, follows=metadata.get("follows") == "true")
-    except (KeyError, UsageError) as error:
+        size = int(metadata.get("size", base.shape[-1]))  # files before it was told have no margin
+        follows = metadata.get("follows") == "true"
+        return Based(generator, base, codes, place, size=size, follows=follows)
+    except (KeyError, ValueError, UsageError) as error:
         raise TediError(f"{path}: does not fit the generator: {error}") from error
 
 

@@ -12,6 +12,7 @@ activations of an upright face are turned, scaled and shifted as the face is. In
 holds beside what its code draws. Where an edit changes much it gives way by the factor k, or the
 old mouth would show through the new one; c is the change there in root mean squares of the
 channels, P [F(ws) − F(ws₀)], averaged over 3 x 3 places. With ws = ws₀ this is f itself.
+StyleGAN3's activations reach beyond the picture by a margin, which P accounts for.
 """
 
 import torch
@@ -25,14 +26,16 @@ UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 TAU = 0.5  # τ: where edits change so much, half of what f holds besides is left
 
 
-def moved(image: Tensor, place: Tensor) -> Tensor:
+def moved(image: Tensor, place: Tensor, *, reach: float = 1.0) -> Tensor:
     """Pictures or activations (N, D, h, w), taken from where `place` says; upright ones as given.
 
     Args:
         image: continued at its borders by mirror images.
         place: (N, 2, 3), affine, from coordinates of what is given to coordinates of `image`, both
             -1 to 1 over the picture.
+        reach: sides of `image` over those of the picture; more than 1 where it has a margin.
     """
+    place = torch.cat([place[:, :, :2], place[:, :, 2:] / reach], dim=2)
     grid = F.affine_grid(place.to(image), list(image.shape), align_corners=False)
     sampled = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
     still = (place == place.new_tensor(UPRIGHT)).all(dim=2).all(dim=1)
@@ -67,6 +70,7 @@ class Based:
         base: f (N, D, s, s); N = 1 serves any number of codes, else they go row by row.
         codes: ws₀ (N, L, C).
         place: P (N, 2, 3) of `placed`; None: upright.
+        size: pixels a side that the picture has in f; None: s, which is more with a margin.
         follows: f moves with the codes, equation (1); else it stays, as in the paper's program.
 
     Raises:
@@ -80,6 +84,7 @@ class Based:
         codes: Tensor,
         place: Tensor | None = None,
         *,
+        size: int | None = None,
         follows: bool = True,
     ) -> None:
         place = base.new_tensor(UPRIGHT).repeat(len(base), 1, 1) if place is None else place
@@ -94,12 +99,12 @@ class Based:
         self.base, self.codes, self.place = base, codes, place
         self.name, self.resolution = generator.name, generator.resolution
         self.slots, self.width, self.w_avg = generator.slots, generator.width, generator.w_avg
-        self.size = base.shape[-1]
+        self.size = base.shape[-1] if size is None else size
         with torch.no_grad():
             own = generator.features(codes, self.size)
         if own.shape != base.shape:
             raise UsageError(f"base: expected {tuple(own.shape)}, got {tuple(base.shape)}")
-        self._own = own
+        self._own, self._reach = own, base.shape[-1] / self.size
 
     def to(self, device: torch.device) -> "Based":
         """The generator itself, its tensors on another device."""
@@ -122,12 +127,15 @@ class Based:
             return base
         own = self._own.expand_as(base)
         place = self.place.expand(len(ws), -1, -1)
-        change = moved(self.generator.features(ws, self.size) - own, place)
+        change = self._moved(self.generator.features(ws, self.size) - own, place)
         size = own.square().mean(dim=(2, 3), keepdim=True).sqrt() + 1e-6
         amount = (change / size).square().mean(dim=1, keepdim=True).add(1e-12).sqrt()
         amount = F.avg_pool2d(amount, 3, 1, padding=1, count_include_pad=False)
         lost = 1 - 1 / (1 + (amount / TAU) ** 2)
-        return base + change - lost * (base - moved(own, place))
+        return base + change - lost * (base - self._moved(own, place))
+
+    def _moved(self, features: Tensor, place: Tensor) -> Tensor:
+        return moved(features, place, reach=self._reach)
 
     def upright(self, image: Tensor) -> Tensor:
         """Pictures (N, 3, h, w) that it drew, turned, scaled and shifted back."""
@@ -162,7 +170,7 @@ class Based:
         raise UsageError("styles: a face with a base code is drawn from ws; invert by optimize")
 
     def features(self, ws: Tensor, at: int) -> Tensor:
-        """Activations (N, D, at, at) at the base code's resolution.
+        """Activations (N, D, s, s) at the base code's resolution.
 
         Raises:
             UsageError: at another one.

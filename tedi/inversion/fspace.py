@@ -56,7 +56,7 @@ class FSpaceOptions(Schedule):
     lr: float = 0.03  # peak learning rate, in units of the codes
     tolerance: float = 1e-4  # a smaller fall of a row's total loss is no gain
     finish: int = 6  # steps after those, on full-size drawings reduced to the preview's size
-    at: int = 32  # pixels a side of the base code; the paper has 16 and 8
+    at: int = 32  # pixels a side of the base code, without a margin; the paper has 16 and 8
     base_rate: float = 1.0  # learning rate of f, in root mean squares of f₀, relative to `lr`
     pixel: float = 1.0  # weight of the mean squared error, 0 to 4
     perceptual: float = 1.0  # λ_perceptual, of a distance of 0 to 4
@@ -192,7 +192,8 @@ class FSpace:
             likeness = PlacedLikeness(fitted, place, self.maps, self.describe)
             done = self._descend(path, likeness, on_step)
             base, ws = path.unpacked(done.ws)
-            based = Based(self.generator, base, ws, place, follows=self.options.follows)
+            o = self.options
+            based = Based(self.generator, base, ws, place, size=o.at, follows=o.follows)
             with torch.no_grad():
                 drawn = self._draw(self.generator.synthesis_from, base, ws)
                 figures = likeness.all(drawn)
@@ -210,15 +211,19 @@ class FSpace:
         with torch.no_grad():
             own = [self.generator.features(part, self.options.at) for part in parts(codes)]
             if self.base_encoder is None:
-                return moved(torch.cat(own), place)
+                return self._turned(own, place)
             small = parts(fit(target, self.base_encoder.size))
             read = torch.cat([self.base_encoder(part) for part in small])
             if self.base_encoder is self.reader and read.shape[2:] != own[0].shape[2:]:
-                return moved(torch.cat(own), place)  # it reads those of another resolution
+                return self._turned(own, place)  # it reads those of another resolution
         if read.shape != (expected := (len(target), *own[0].shape[1:])):
             got = f"{tuple(read.shape)}; give another, or reads='place'"
             raise UsageError(f"base_encoder: expected {expected}, got {got}")
         return read
+
+    def _turned(self, own: list[Tensor], place: Tensor) -> Tensor:
+        """P F(ws₀), of activations in parts."""
+        return moved(torch.cat(own), place, reach=own[0].shape[-1] / self.options.at)
 
     def _details(self, codes: Tensor) -> Tensor:
         """Codes (N, L, C) whose slots after f the search starts at."""
@@ -364,6 +369,9 @@ def after(generator: Generator, at: int) -> int:
     """The first slot after the activations of a resolution in pixels.
 
     Raises:
-        UsageError: the generator has no such resolution.
+        UsageError: the generator has no such resolution, or it is its last.
     """
-    return max(generator.layers(at)) + 1
+    first = max(generator.layers(at)) + 1
+    if first == generator.slots:
+        raise UsageError(f"at: expected a resolution with slots after it, got {at}")
+    return first
