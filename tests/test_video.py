@@ -650,6 +650,16 @@ def test_a_video_without_a_face_leaves_nothing(tmp_path, networks):
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
+def test_a_part_between_two_frames_is_told(tmp_path, networks):
+    films.write(tmp_path / "in.mp4", walk(5))
+    for start, end, said in ((0.05, 0.07, "0.05 s and 0.07 s; one comes"), (0.19, None, "the end")):
+        source = open_source(tmp_path / "in.mp4", start=start, end=end)
+        clip = Clip(source, tmp_path / "out.mp4", networks, Settings(), run={})
+        with pytest.raises(UsageError, match=f"--start, --end: no frame of .*{said}"):
+            clip.find()
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
 # --- tuning --------------------------------------------------------------------------------------
 
 

@@ -218,8 +218,12 @@ def test_a_video_without_faces_to_compare_is_told(tmp_path, monkeypatch, capsys,
     from test_video import drawn, films
 
     films.write(tmp_path / "a.mp4", [drawn()] * 4)
-    assert run(["evaluate", "video", *[str(tmp_path / "a.mp4")] * 2]) == 1
-    assert "show the face" in capsys.readouterr().err
+    want = SimpleNamespace(says={"smile": [attributes.GROUPS["smile"][-1]]}, wishes={})
+    monkeypatch.setattr("tedi.semantics.hearing.hear", lambda *_: want)
+    for text in ([], ["--text", "smiling"]):
+        assert run(["evaluate", "video", *[str(tmp_path / "a.mp4")] * 2, *text]) == 1
+        err = capsys.readouterr().err
+        assert "a.mp4: no frame shows the face in both" in err
 
 
 def test_scores_of_nothing_are_refused():

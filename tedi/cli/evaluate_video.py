@@ -82,7 +82,7 @@ def video(
     found = _watch(model, judge, sources, chosen, asked)
     listed = {name: scores(filmed) for name, filmed in found.items()}
     if not listed["after"]:
-        raise TediError(f"{after}: no two frames that follow each other show the face")
+        raise TediError(f"{before}, {after}: no frame shows the face in both")
     report = _report(sources, found, listed, asked, chosen)
     picture = chart(found, title=f"{before.name} and {after.name}", subtitle=_subtitle(report))
     _write(out, report, found, picture)

@@ -276,9 +276,13 @@ SCORES: tuple[type[_Mean], ...] = (
 
 
 def scores(sample: Filmed) -> list[Score]:
-    """All scores that a video's series give, and how strong the edit is over time."""
+    """All scores that a video's series give, and how strong the edit is over time.
+
+    Without a frame that shows the face there is no strength to score, and none is given.
+    """
     found = [s for kind in SCORES if kind.key in sample.series for s in kind()(sample)]
-    return found + [_strength(sample, name) for name in sample.strength]
+    shown = [name for name, values in sample.strength.items() if not values.isnan().all()]
+    return found + [_strength(sample, name) for name in shown]
 
 
 def over_blocks(values: Tensor, blocks: Tensor) -> tuple[tuple[float, float, float], int, int]:

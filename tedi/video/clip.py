@@ -139,7 +139,8 @@ class Clip:
         """Look at every frame; gives what was found, for records.
 
         Raises:
-            TediError: the video is damaged, or shows no face; the work folder goes.
+            UsageError: no frame lies between the source's start and end; the work folder goes.
+            TediError: the video is damaged, or shows no face; the same.
         """
         try:
             self._search(progress)
@@ -204,6 +205,8 @@ class Clip:
                 for key in (("shot", found.seen.shot), ("person", found.seen.person)):
                     sums[key] = sums.get(key, 0) + found.ws.double()
                     counts[key] = counts.get(key, 0) + 1
+        if not seen:
+            raise UsageError(_nothing_between(self.source))
         if not sums:
             why = next((s.why for s in seen if s.why not in ("", "no face")), "")
             reason = f"no face that can be worked with: it {why}" if why else "no face in any frame"
@@ -404,6 +407,15 @@ def work_folder(out: Path) -> Path:
     'films/out.mp4.work'
     """
     return out.with_name(f"{out.name}.work")
+
+
+def _nothing_between(source: Source) -> str:
+    """What is said of a part that holds no frame."""
+    until = "the end" if source.end is None else f"{source.end:g} s"
+    return (
+        f"--start, --end: no frame of {source.path} begins between {source.start:g} s and {until}; "
+        f"one comes every {float(1 / source.rate):.3g} s"
+    )
 
 
 def _report(seen: list[Seen]) -> dict[str, Any]:
