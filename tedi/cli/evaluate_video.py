@@ -79,7 +79,9 @@ def video(
     sources = _sources(before, after, record)
     asked = [clean(text) for text in texts or (e["text"] for e in record.get("edits", ()))]
     model, judge = _load(device)
-    found = _watch(model, judge, sources, chosen, asked)
+    # in a video of others nobody tells who was edited
+    anyone = bool(record.get("anyone", not record))
+    found = _watch(model, judge, sources, asked, face=chosen, anyone=anyone)
     listed = {name: scores(filmed) for name, filmed in found.items()}
     if not listed["after"]:
         raise TediError(f"{before}, {after}: no frame shows the face in both")
@@ -109,8 +111,10 @@ def _watch(
     model: "Toolkit",
     judge: "Judge",
     sources: "tuple[Source, Source]",
-    face: Any,
     asked: Sequence[str],
+    *,
+    face: Any,
+    anyone: bool,
 ) -> "dict[str, Filmed]":
     """The figures of both videos.
 
@@ -139,7 +143,8 @@ def _watch(
             return identity(image(crop))[0].cpu().numpy()
 
     watcher = Watcher(identity, judge.network)
-    trackers = [Tracker(detector, describe, face=face) for _ in sources]
+    # who it is, the original tells; of the edited one the face at that place is compared
+    trackers = [Tracker(detector, describe, face=face, anyone=a) for a in (anyone, True)]
     shot = -1
     with _bar(sources[0].total or 0, "frame") as bar:
         for pair in _pairs(sources, [frames(source) for source in sources]):

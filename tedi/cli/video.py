@@ -82,6 +82,12 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="The face to follow; a number counts from the largest at its first frame.",
 )
 @click.option(
+    "--anyone",
+    is_flag=True,
+    help="After a cut that does not show the person, change whom it shows.  [default: the person "
+    "alone]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="A .mp4, .mov or .mkv file.  [default: VIDEO-TEXT.mp4 here]",
@@ -155,6 +161,7 @@ def video(
     method: str,
     mappers: tuple[Path, ...],
     which: str | int,
+    anyone: bool,
     out: Path | None,
     start: float,
     end: float | None,
@@ -179,8 +186,9 @@ def video(
 ) -> None:
     """Change the face in VIDEO by TEXT.
 
-    One face is followed, changed in every frame and put back; the rest of the picture, the
-    timing and the sound stay. Frames without the face stay as they are and are listed.
+    One person is followed, also over cuts; the face is changed in every frame and put back; the
+    rest of the picture, the timing and the sound stay. Frames without the person, and those that
+    show somebody else alone, stay as they are and are listed.
 
     \b
     tedi video in.mp4 "smiling" --out out.mp4
@@ -225,7 +233,7 @@ def video(
     unheard = asked.listen(model, anyway=anyway)
     face: Any = which
     count = key_frames if tune else 0
-    settings = Settings(face, smooth, detail, per_frame, crf, audio, count, kept, wide)
+    settings = Settings(face, smooth, detail, per_frame, crf, audio, count, kept, wide, anyone)
     plan = Plan(source, path, steps, size, settings)
     notes = [*source.notes, *encoder_told()]
     _remark(notes)

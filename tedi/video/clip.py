@@ -59,6 +59,7 @@ class Settings:
         crop: "face", a square that goes and turns with the face, or "first", which stays where a
             shot first showed it, and the generator turns and moves what it draws.
         field: sides of the face's square that are drawn more on every side, for "first".
+        anyone: change whoever is seen after a cut, not the first person alone.
 
     Raises:
         UsageError: a field without "first", or out of range.
@@ -73,6 +74,7 @@ class Settings:
     tune: int = 0
     crop: Crop = "face"
     field: float = 0.0
+    anyone: bool = False
 
     def __post_init__(self) -> None:
         if self.field and self.crop != "first":
@@ -151,7 +153,8 @@ class Clip:
 
     def _search(self, progress: Progress | None) -> None:
         """Write the parts that are not there yet."""
-        tracker = Tracker(self.networks.detect, self._describe, face=self.settings.face)
+        face, anyone = self.settings.face, self.settings.anyone
+        tracker = Tracker(self.networks.detect, self._describe, face=face, anyone=anyone)
         done = self.store.parts()
         if done:
             tracker.restore(self.store.state(done - 1))

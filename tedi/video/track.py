@@ -32,7 +32,6 @@ WINDOW_PIXELS = 208  # a side of the window as it is searched
 REACH = 0.6  # sides a face may move from one frame to the next and be the same without proof
 GROWTH = 1.5  # times its side a face may grow or shrink meanwhile
 SAME = 0.6  # distance of descriptors below which two faces are one person's (dlib)
-CLEARER = 0.05  # by which one of two faces must be more like the person
 CUT = 0.09  # mean change of a thumbnail's levels, of 1, that a cut has at least
 CUT_RISE = 3.0  # times the change that was usual before
 _THUMB = 24  # pixels a side of a thumbnail
@@ -64,9 +63,11 @@ class _State:
 
     shot: int = 0
     person: int = -1
+    main: int = -1  # the first person whose face could be worked with
     since: int = 0  # frames since the whole was searched
     lost: int = 0  # frames since the face was seen
     several: bool = False  # the shot showed more than one face
+    others: bool = False  # the frame shows faces, none of them the person's, in a shot without him
     box: list[float] | None = None  # left, top, right, bottom of the last place
     motion: list[float] = field(default_factory=lambda: [0.0, 0.0])
     usual: float = 0.0  # change between frames
@@ -80,8 +81,8 @@ class Tracker:
     Args:
         detect: pixels (H, W, 3) uint8 -> faces, largest first, as `tedi.faces.Detector`.
         describe: aligned face, 256 px -> descriptor (D,) of the person.
-        face: which face to begin with; after a cut it is the same person if he is there, else the
-            face of that rank.
+        face: which face to begin with; after a cut it is the same person, if he is there.
+        anyone: after a cut that does not show the person, follow the face of that rank.
         min_size: pixels that the side of a face's square must have.
 
     Raises:
@@ -94,12 +95,14 @@ class Tracker:
         describe: Callable[[Image.Image], Floats],
         *,
         face: Which = "largest",
+        anyone: bool = False,
         min_size: float = 48,
     ) -> None:
         number = 1 if face == "largest" else face
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise UsageError(f"--face: expected largest or a number from 1, got {face!r}")
         self.detect, self.describe, self.rank, self.min_size = detect, describe, number, min_size
+        self.anyone = anyone
         self._state = _State()
 
     def state(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ class Tracker:
         found = self._find(pixels, picture)
         if found is None:
             s.lost += 1
-            return Seen(s.shot, -1, None, "no face" if s.person < 0 else "the face is not seen")
+            return Seen(s.shot, -1, None, self._missing())
         self._settle(found)
         try:
             choose([found], 1, "frame", min_size=self.min_size)
@@ -129,12 +132,21 @@ class Tracker:
         middle = quad.mean(0)
         if (middle < 0).any() or (middle >= picture.size).any():
             return Seen(s.shot, -1, None, "leaves the frame")
+        s.main = s.person if s.main < 0 else s.main
         return Seen(s.shot, s.person, quad, points=found.points)
+
+    def _missing(self) -> str:
+        """Why there is none."""
+        s = self._state
+        if s.person < 0:
+            return "no face"
+        return "somebody else" if s.others else "the face is not seen"
 
     # --- where it is ---
 
     def _find(self, pixels: NDArray[np.uint8], picture: Image.Image) -> Detected | None:
         s = self._state
+        s.others = False
         if s.box is not None and s.since < EVERY:
             near = self._pick(self._search_window(picture), picture)
             if near is not None:
@@ -190,19 +202,25 @@ class Tracker:
         return None
 
     def _begin(self, found: Sequence[Detected], picture: Image.Image) -> Detected | None:
-        """The face to follow from here on: a person followed before, or the one of the rank."""
+        """The face to follow from here on: a person followed before, or the one of the rank.
+
+        Once a face could be worked with, others are not begun with unless anyone is to be followed.
+        """
         s = self._state
+        only = s.main >= 0 and not self.anyone
         looks = [self._look(face, picture) for face in found] if s.people else []
         known = [
             (float(np.linalg.norm(look - np.array(person))), number, place)
             for place, look in enumerate(looks)
             for number, person in enumerate(s.people)
+            if number == s.main or not only
         ]
         distance, number, place = min(known, default=(math.inf, -1, -1))
         if distance < SAME:
             s.person = number
             return found[place]
-        if len(found) < self.rank:
+        s.others = only and bool(found)
+        if only or len(found) < self.rank:
             return None
         chosen = found[self.rank - 1]
         s.people.append(self._look(chosen, picture).tolist())
