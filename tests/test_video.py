@@ -201,6 +201,53 @@ def test_odd_sizes_lose_a_pixel_and_it_is_said(tmp_path):
     assert (read(source.path)[0] == clip[0][:-1, :-1]).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "notes"),
+    [
+        ("a.mov", "qtrle", "argb", ["transparency is left out"]),
+        ("a.webm", "libvpx-vp9", "yuva420p", ["transparency is left out"]),
+        ("a.mov", "prores_ks", "yuv422p10le", ["10 bits a channel become 8"]),
+        ("a.mkv", "ffv1", "gray12le", ["12 bits a channel become 8"]),
+        ("a.mkv", "ffv1", "bgra", ["transparency is left out"]),
+        ("a.mkv", "ffv1", "bgr0", []),
+    ],
+)
+def test_what_eight_bits_of_colour_do_not_hold_is_said(tmp_path, name, codec, pixels, notes):
+    tick = {"tick": Fraction(1, 1000), "times": lambda n: 40 * n}
+    path = tmp_path / name
+    films.write(path, walk(2), codec=codec, pixels=pixels, sound=None, **tick)
+    source = open_source(path)
+    assert list(source.notes) == notes
+    written(source, tmp_path / "out.mp4")
+    assert open_source(tmp_path / "out.mp4").notes == ()
+
+
+@pytest.mark.parametrize("curve", [16, 18])
+def test_hdr_levels_stay_with_their_curve(tmp_path, curve):
+    """Read and written without tone mapping, so what is told of them stays true."""
+    path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, curve
+        context.color_range, context.options = 1, {"crf": "5"}
+        for pixels in walk(3):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            wanted = {"dst_colorspace": 9, "dst_color_range": 1}
+            container.mux(stream.encode(frame.reformat(format="yuv420p10le", **wanted)))
+        container.mux(stream.encode())
+    source = open_source(path)
+    assert [note[:5] for note in source.notes] == ["10 bi", "HDR ("]
+    written(source, out)
+    assert open_source(out).colours == (9, 9, curve)
+    with av.open(str(path)) as before, av.open(str(out)) as after:
+        planes = [next(c.decode(video=0)).planes[0] for c in (before, after)]
+        kinds = zip(planes, (np.uint16, np.uint8), strict=True)
+        luma = [np.frombuffer(p, k).reshape(HEIGHT, -1)[:, :WIDTH] for p, k in kinds]
+    assert np.abs(luma[0] / 4 - luma[1]).mean() < 2  # of 256 levels
+
+
 def test_colours_survive_whatever_their_matrix(tmp_path):
     for matrix in (1, 5):
         path = tmp_path / f"{matrix}.mp4"

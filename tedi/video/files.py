@@ -22,6 +22,7 @@ INSTALL = "videos are read by PyAV; install it with: pip install 'av>=14'"
 
 BT601 = 5  # FFmpeg's number of the colours that are taken where a file tells none
 SPACES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # AVColorSpace -> what its scaler calls it
+_HDR = {16: "PQ", 18: "HLG"}  # AVColorTransferCharacteristic -> name, of more light than a screen's
 _MISSING = Fraction(1, 5)  # seconds short of what a file promises that are no damage
 _STILLS = ("image2", "gif")  # what FFmpeg calls files of pictures, and names ending in _pipe
 
@@ -123,7 +124,7 @@ def open_source(
             end,
             audio,
             (first.colorspace, first.color_primaries, first.color_trc),
-            tuple(notes + _dropped(container)),
+            tuple(notes + _levels(first, stream) + _dropped(container)),
         )
 
 
@@ -244,6 +245,29 @@ def _size(frame: Any, stream: Any) -> tuple[tuple[int, int], list[str]]:
     if min(size) < 16:
         raise TediError(f"frames of {width} x {height} pixels are too small for a video")
     return size, notes
+
+
+def _levels(frame: Any, stream: Any) -> list[str]:
+    """What 8 bits of red, green and blue do not hold of a frame.
+
+    The curve of HDR levels is left on them, and is told in what is written: so players show them
+    as they were, in coarser steps.
+    """
+    notes = []
+    parts = frame.format.components
+    # the transparency of VP8 and VP9 lies beside the pictures
+    told = {name.lower(): text for name, text in stream.metadata.items()}
+    if any(part.is_alpha for part in parts) or told.get("alpha_mode") == "1":
+        notes.append("transparency is left out")
+    bits = max(part.bits for part in parts)
+    if bits > 8:
+        notes.append(f"{bits} bits a channel become 8")
+    if frame.color_trc in _HDR:
+        notes.append(
+            f"HDR ({_HDR[frame.color_trc]}): levels stay as they are, in steps of 8 bits, and the "
+            "face is read without tone mapping; convert it to SDR for a better edit"
+        )
+    return notes
 
 
 def _dropped(container: Any) -> list[str]:
