@@ -193,11 +193,12 @@ def write(
     rotation: int = 0,
     pixels: str = "yuv420p",
     codec: str = "libx264",
+    crf: int = 12,
 ) -> None:
     """Write a video of pixels (H, W, 3), with a tone for sound."""
     with av.open(str(path), "w") as container:
         stream, voice, count = container.add_stream(codec, rate=RATE), None, 0
-        stream.codec_context.options = {"crf": "12", "bf": "0"} if codec == "libx264" else {}
+        stream.codec_context.options = {"crf": str(crf), "bf": "0"} if codec == "libx264" else {}
         stream.codec_context.time_base, stream.pix_fmt = tick, pixels
         if rotation:
             stream.set_display_rotation(rotation)
@@ -295,6 +296,47 @@ def truth_recovered(stage: Stage, folder: Path, seeds: Sequence[int], count: int
         "median": medians,
         "95 % quantile": ends,
     }
+
+
+def bar(at: float) -> tuple[int, int, int, int]:
+    """A post of a sixth of the frame that passes over the face from one side to the other."""
+    left = round(SIZE * (0.15 + 0.53 * at))
+    return left, 0, left + SIZE // 6, SIZE
+
+
+HARDSHIPS: dict[str, tuple[dict[str, Any], int]] = {
+    "plain": ({}, 12),
+    "a post before the face": ({"cover": bar}, 12),
+    "noise of 10 levels": ({"noise": 10.0}, 12),
+    "noise of 25 levels": ({"noise": 25.0}, 12),
+    "crf 18": ({}, 18),
+    "crf 32": ({}, 32),
+    "crf 40": ({}, 40),
+}
+"""What makes it hard -> how the scene differs, and the quality it is kept at."""
+
+
+def hardships(stage: Stage, folder: Path, seed: int, count: int) -> dict[str, Any]:
+    """Errors of smoothed squares, and frames missed, of one clip that is shown in several ways."""
+    told: dict[str, Any] = {"frames of a clip": count}
+    for name, (how, crf) in HARDSHIPS.items():
+        scenes = [Scene(count, [Actor(seed, moving(280))], ground=seed, **how)]
+        path = folder / f"hard-{seed}-{name.replace(' ', '-')}.mp4"
+        if not path.is_file():
+            film(stage, path, scenes, crf=crf)
+        found, runs = squares(stage.model, path)
+        seen = runs != NONE
+        told[name] = {"frames without the face found": int((~seen).sum())}
+        if not seen.any():
+            continue
+        off = errors(smoothed(found, runs)[seen], truth(scenes)[seen])
+        for key, values in off.items():
+            median, end = np.quantile(np.abs(values), (0.5, 0.95))
+            told[name] |= {
+                f"{key}, median": round(float(median), 3),
+                f"{key}, 95 % quantile": round(float(end), 3),
+            }
+    return told
 
 
 def swaps(
@@ -512,7 +554,7 @@ def likeness(
     return told
 
 
-PARTS = ("truth", "swaps", "speed", "memory", "steadiness", "ground", "tuned")
+PARTS = ("truth", "hardships", "swaps", "speed", "memory", "steadiness", "ground", "tuned")
 
 
 def main() -> None:
@@ -535,6 +577,7 @@ def main() -> None:
         film(stage, walk, [Scene(75, [Actor(2, moving(300))])])
     measures: dict[str, Callable[[], Any]] = {
         "truth": lambda: truth_recovered(stage, folder, [2, 5, 7, 11, 13, 17], 30),
+        "hardships": lambda: hardships(stage, folder, 7, 40),
         "swaps": lambda: swaps(stage, folder, [(5, 2), (11, 7)], 40),
         "speed": lambda: speed(stage.model, walk, folder / "fast.mp4"),
         "memory": lambda: growth(folder, [100, 500, 2000]),

@@ -1116,6 +1116,18 @@ def follow_faces(model, path):
     return [tracker(frame.pixels) for frame in frames(open_source(path))]
 
 
+def test_each_hardship_shows_another_clip(model, tmp_path):
+    stage, shown = films.Stage(model), set()
+    for number, (how, crf) in enumerate(films.HARDSHIPS.values()):
+        path = tmp_path / f"{number}.mp4"
+        films.film(stage, path, [films.Scene(2, **how)], sound=None, crf=crf)
+        shown.add(read(path)[0].tobytes())
+    assert len(shown) == len(films.HARDSHIPS)
+    left, top, right, bottom = films.bar(0.5)
+    assert left < films.SIZE / 2 < right  # it passes over the middle
+    assert (top, bottom) == (0, films.SIZE)
+
+
 def test_a_cut_within_a_person_is_followed_and_one_to_another_is_not(model, tmp_path):
     """Turned the other way, of another size and on other ground, the person is known again."""
     stage = films.Stage(model, size=256)
