@@ -174,6 +174,20 @@ def test_spaces_of_seeds():
     torch.testing.assert_close(found["S"], 2 * found["W"].repeat(1, 2))
 
 
+def test_z_is_what_the_mapping_is_given():
+    """As wide as its input, where W is wider."""
+
+    class Narrow(Styled):
+        z_width = 4
+
+        def mapping(self, z):
+            return super().mapping(torch.cat([z, 0 * z], dim=1))
+
+    found = dci.spaces(Narrow(), [3, 4], psi=1.0)
+    assert found["Z"].shape == (2, 4)
+    torch.testing.assert_close(found["W"], Narrow().mapping(found["Z"]))
+
+
 def test_slots_that_are_mapped_apart_have_no_w():
     class Apart(Styled):
         def mapping(self, z):

@@ -28,7 +28,7 @@ from torch import Tensor
 from tedi import attributes, control
 from tedi.errors import UsageError
 from tedi.grammar.lexicon import Value
-from tedi.interfaces import Generator
+from tedi.interfaces import Generator, z_width
 from tedi.metrics.score import Score
 
 SPLITS: dict[str, tuple[Value, ...]] = {
@@ -97,7 +97,7 @@ class Dci:
 def spaces(generator: Generator, seeds: Sequence[int], *, psi: float) -> dict[str, Tensor]:
     """Codes (N, D') of the faces of seeds in Z, W and S; no W where each slot is mapped apart."""
     ws = control.style_codes(generator, seeds, psi=psi)
-    found = {"Z": control.noise(seeds, generator.width).to(ws)}
+    found = {"Z": control.noise(seeds, z_width(generator)).to(ws)}
     if bool((ws == ws[:, :1]).all()):
         found["W"] = ws[:, 0]
     return {**found, "S": torch.cat(list(generator.styles(ws).values()), dim=1)}
