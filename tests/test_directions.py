@@ -16,6 +16,7 @@ from tedi.checkpoints import directions as files
 from tedi.cli import directions as command
 from tedi.cli import directions_fit as fitting
 from tedi.cli import run
+from tedi.editing.direction import SHIPPED
 from tedi.errors import TediError, UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.images import read_provenance
@@ -519,7 +520,7 @@ def test_another_weight_file_is_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped() -> dict[str, Direction]:
-    return files.load(zoo.path(command.SHIPPED))
+    return files.load(zoo.path(SHIPPED))
 
 
 def test_every_contrast_and_twenty_axes_are_shipped(shipped):
@@ -532,7 +533,7 @@ def test_every_contrast_and_twenty_axes_are_shipped(shipped):
         assert shipped[name].vector.shape == (512,)
         assert shipped[name].figures["auc"] > 0.7
         assert shipped[name].figures["n"] > 100
-    told = zoo.metadata(zoo.path(command.SHIPPED))
+    told = zoo.metadata(zoo.path(SHIPPED))
     assert all(told[key] for key in ("recipe", "data", "licence", "note", "seeds", "kind"))
 
 
@@ -672,7 +673,7 @@ def test_fit_leaves_given_directions_alone(tedi_):
     )
     (found,) = files.load(Path("x.safetensors")).values()
     assert found.name == "smile given old, hat=true"
-    assert abs(found.vector @ files.load(zoo.path(command.SHIPPED))["old"].vector) < 1e-3
+    assert abs(found.vector @ files.load(zoo.path(SHIPPED))["old"].vector) < 1e-3
     assert "nothing is left to fit" in tedi_(*options, "--given", "smile", "--overwrite")[2]
 
 

@@ -9,6 +9,7 @@ import click
 
 from tedi.cli.networks import load_generator
 from tedi.cli.options import Seeds, TableGroup, device_option, generator_option
+from tedi.editing import FARTHEST
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from tedi.interfaces import Generator
     from tedi.latents import Direction
 
-SHIPPED = "directions-ffhq"
-MAX_STEPS, MAX_STRENGTH = 100, 100.0
+MAX_STEPS = 100
 
 
 COMMANDS = {
@@ -67,8 +67,8 @@ class Range(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"expected from:to:count such as -3:3:5, got {value[:40]!r}", param, ctx)
         if len(rest) > 2 or not 1 <= count <= MAX_STEPS:
             self.fail(f"expected from:to:count with 1 to {MAX_STEPS}, got {value!r}", param, ctx)
-        if not max(abs(start), abs(end)) <= MAX_STRENGTH:
-            self.fail(f"expected strengths up to {MAX_STRENGTH:g}, got {value!r}", param, ctx)
+        if not max(abs(start), abs(end)) <= FARTHEST:
+            self.fail(f"expected strengths up to {FARTHEST:g}, got {value!r}", param, ctx)
         step = (end - start) / max(count - 1, 1)
         return [round(start + step * i, 6) for i in range(count)]
 
@@ -81,8 +81,11 @@ class Range(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each.")
 def list_(files: tuple[str, ...], as_json: bool) -> None:
     """Directions that are shipped, or those of FILEs: name, space, spread, held-out AUC."""
-    found = [d for file in files for d in _load_file(Path(file)).values()]
-    found = found or list(_shipped().values())
+    from tedi.checkpoints.directions import load
+    from tedi.editing.direction import shipped
+
+    found = [d for file in files for d in load(Path(file)).values()]
+    found = found or list(shipped().values())
     width = max(len(direction.name) for direction in found)
     for direction in found:
         if as_json:
@@ -268,52 +271,18 @@ def _find(name: str, fitted: "Sequence[Direction]" = ()) -> "Direction":
         UsageError: no such name.
         TediError: the file cannot be read, or holds several.
     """
-    from tedi.registry import unknown
+    from tedi.editing.direction import find
 
     known = {direction.name: direction for direction in fitted}
-    if name in known:
-        return known[name]
-    path, part = _file_of(name)
-    if path is None:
-        shipped = _shipped()
-        if name not in shipped:
-            raise unknown("direction", name, {**shipped, **known})
-        return shipped[name]
-    found = _load_file(path)
-    if part and part not in found:
-        raise unknown("direction", part, found)
-    if not part and len(found) > 1:
-        raise UsageError(f"{path}: holds {len(found)} directions; name one: {path}:{min(found)}")
-    return found[part or min(found)]
-
-
-def _file_of(name: str) -> tuple[Path | None, str]:
-    """File and part of FILE or FILE:NAME; no file for a plain name."""
-    head, colon, part = name.rpartition(":")
-    if not Path(name).is_file() and colon and Path(head).is_file():
-        return Path(head), part
-    if Path(name).is_file() or Path(name).suffix or Path(name).name != name:
-        return Path(name), ""
-    return None, ""
-
-
-def _load_file(path: Path) -> "dict[str, Direction]":
-    from tedi.checkpoints import directions as files
-
-    return files.load(path)
-
-
-def _shipped() -> "dict[str, Direction]":
-    from tedi import zoo
-
-    return _load_file(zoo.path(SHIPPED))
+    return known[name] if name in known else find(name)
 
 
 def check_w(names: Sequence[str], generator: "Generator") -> None:
     """Raises a UsageError for shipped directions, if the generator's W is another than theirs."""
+    from tedi.editing.direction import file_of
     from tedi.pipeline.foreign import has_known_w, unknown_w
 
-    shipped = [name for name in names if _file_of(name)[0] is None]
+    shipped = [name for name in names if file_of(name)[0] is None]
     if shipped and not has_known_w(generator):
         way_out = "; fit its own by `tedi directions fit --generator FILE`"
         raise unknown_w(shipped[0], generator, way_out)
@@ -322,6 +291,7 @@ def check_w(names: Sequence[str], generator: "Generator") -> None:
 def _hashes(names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the files that directions came from, by name of the file."""
     from tedi import zoo
+    from tedi.editing.direction import SHIPPED, file_of
 
-    files = [_file_of(name)[0] or zoo.path(SHIPPED) for name in names]
+    files = [file_of(name)[0] or zoo.path(SHIPPED) for name in names]
     return {file.stem: zoo.sha256(file) for file in files}

@@ -1,4 +1,4 @@
-"""`tedi edit`: a face and words in, the changed face out."""
+"""`tedi edit`: a face and words or directions in, the changed face out."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tedi.cli.asked import mapper_option, read_asked
+from tedi.cli.asked import Along, direction_option, mapper_option, read_asked
 from tedi.cli.budget import check_plan, plan_options
 from tedi.cli.changed import write_changed
 from tedi.cli.directions import Range
@@ -116,6 +116,7 @@ def _numbers(value: str) -> list[float]:
     help="How a text changes a code.",
 )
 @mapper_option
+@direction_option
 @click.option(
     "--psi", type=click.FloatRange(0, 2), help="Variety of a seed's face.  [default: 0.7]"
 )
@@ -172,6 +173,7 @@ def edit(
     strength: Strengths,
     method: str,
     mappers: tuple[Path, ...],
+    directions: tuple[Along, ...],
     psi: float | None,
     undo: int,
     out: str | None,
@@ -199,7 +201,7 @@ def edit(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Change FACE by TEXT, one step after the other.
+    """Change FACE by TEXT or along directions, one step after the other.
 
     FACE is a photo, a seed, a picture that tedi made, or a file with a code. A
     picture remembers its edits, so that the next one goes on from there. In a
@@ -216,6 +218,7 @@ def edit(
     tedi edit older.png --undo 1 "with a hat"
     tedi edit photo.jpg --mapper afro.pt --strength 0.8
     tedi edit 7 "smile more" --strength 0:2:5 --strip
+    tedi edit photo.jpg --direction smile=2 --direction red.safetensors=-1.5
 
     Paths go to stdout; progress, and words that change nothing, to stderr.
     """  # noqa: D301
@@ -235,19 +238,19 @@ def edit(
         own=recipe is None,  # tedi run draws by no generator of a face's own
     )
     _check_options(source, settings)
-    asked = read_asked(texts, method, mappers)
-    if not asked.texts and not undo and not save_code:
+    asked = read_asked(texts, method, mappers, directions)
+    if not asked.labels and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
     plan = Plan(
         source,
         source.without(undo),
-        _columns(asked.texts, strength, asked.method, strip=strip),
+        _columns(asked.texts, strength, asked.method, asked.directions, strip=strip),
         strip=strip,
         preview=preview,
         anyway=anyway,
         settings=settings,
     )
-    name = " ".join(asked.texts) or ("undo" if undo else "")
+    name = " ".join(asked.labels) or ("undo" if undo else "")
     named = [(f"{source.name} {name}", name or source.name)]
     [path] = result_paths(out, named, seed=source.seed, whose=str(source.file))
     plan.check_picture(path)
@@ -456,9 +459,14 @@ def _check_options(source: Source, settings: PhotoSettings) -> None:
 
 
 def _columns(
-    texts: Sequence[str], strength: Strengths, method: str, *, strip: bool
+    texts: Sequence[str],
+    strength: Strengths,
+    method: str,
+    directions: tuple[Step, ...] = (),
+    *,
+    strip: bool,
 ) -> list[tuple[str, tuple[Step, ...]]]:
-    """Labels and steps of what is to be drawn after the face itself.
+    """Labels and steps of what is to be drawn after the face itself; directions after texts.
 
     Raises:
         UsageError: numbers that fit neither the texts nor a strip.
@@ -467,13 +475,15 @@ def _columns(
     if strength.ranged or (len(texts) == 1 < len(numbers)):
         if not strip:
             raise UsageError(f"--strength: {len(numbers)} of them make a strip; pass --strip")
-        return [(f"{n:g}", tuple(Step(text, n, method) for text in texts)) for n in numbers]
+        return [
+            (f"{n:g}", (*(Step(text, n, method) for text in texts), *directions)) for n in numbers
+        ]
     if len(numbers) == 1:
         numbers = numbers * len(texts)
     if len(numbers) != len(texts):
         raise UsageError(
             f"--strength: {len(numbers)} numbers for {len(texts)} texts; give one each"
         )
-    steps = tuple(Step(t, n, method) for t, n in zip(texts, numbers, strict=True))
-    chain = [(text, steps[: end + 1]) for end, text in enumerate(texts)]
-    return chain if strip and chain else [(texts[-1] if texts else "after", steps)]
+    steps = (*(Step(t, n, method) for t, n in zip(texts, numbers, strict=True)), *directions)
+    chain = [(step.text, steps[: end + 1]) for end, step in enumerate(steps)]
+    return chain if strip and chain else [(steps[-1].text if steps else "after", steps)]

@@ -18,7 +18,7 @@ import click
 from tedi import mixing
 from tedi.cli.generate import _exists
 from tedi.cli.options import MAX_SEED
-from tedi.editing import check_method
+from tedi.editing import check_method, limits
 from tedi.errors import TediError, UsageError
 from tedi.outputs import SUFFIXES, output_paths, slug
 from tedi.prompts import STRENGTH, clean
@@ -170,12 +170,14 @@ def _start(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _step(told: Mapping[str, Any]) -> Step:
-    return Step(clean(told["text"]), _number(told, "strength", MAX_STRENGTH), _method(told))
+    method = _method(told)
+    least, most = limits(method)
+    return Step(clean(told["text"]), _number(told, "strength", most, least), method)
 
 
-def _number(told: Mapping[str, Any], name: str, most: float) -> float:
+def _number(told: Mapping[str, Any], name: str, most: float, least: float = 0) -> float:
     number = told[name]
-    if isinstance(number, bool) or not 0 <= number <= most:
+    if isinstance(number, bool) or not least <= number <= most:
         raise ValueError(f"{name} {number!r}")
     return number
 

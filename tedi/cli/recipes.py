@@ -13,7 +13,7 @@ from tedi.cli.given import Given
 from tedi.cli.options import MAX_SEED, Seeds
 from tedi.cli.transform import check_told, place
 from tedi.config import build
-from tedi.editing import check_method
+from tedi.editing import check_method, limits
 from tedi.errors import TediError, UsageError
 from tedi.mixing import VARIETY
 from tedi.outputs import Exist
@@ -542,7 +542,7 @@ def _check_start(start: Mapping[str, Any]) -> None:
 
 def _steps(told: Any, where: str) -> "tuple[Step, ...]":
     """Edits, each with the keys of a `Step` and no other."""
-    from tedi.cli.faces import MAX_STRENGTH, Step
+    from tedi.cli.faces import Step
 
     if not isinstance(told, list | tuple):
         raise UsageError(f"{where}: expected a list of edits, got {str(told)[:40]!r}")
@@ -552,8 +552,9 @@ def _steps(told: Any, where: str) -> "tuple[Step, ...]":
     for step in steps:
         check_method(step.method)
         clean(step.text)
-        if not 0 <= step.strength <= MAX_STRENGTH:
-            got = f"expected 0 to {MAX_STRENGTH}, got {step.strength}"
+        least, most = limits(step.method)
+        if not least <= step.strength <= most:
+            got = f"expected {least:g} to {most:g}, got {step.strength}"
             raise UsageError(f"{where}: strength: {got}")
     return steps
 

@@ -22,8 +22,19 @@ USES = {"default": ("attributes-lite0",), "global": ("slopes-ffhq",)}
 MAPPER = "mapper:"
 """Begins the method of records that is a file of one's own; see `tedi.editing.mapper`."""
 
+DIRECTION = "direction:"
+"""Begins the method of records that is a direction; see `tedi.editing.direction`."""
+
+FARTHEST = 100.0
+"""Displacement along a direction, at most."""
+
 
 def check_method(method: str) -> None:
-    """Raises a UsageError unless it is a name of `EDITS`, or names a latent mapper."""
-    if not method.startswith(MAPPER) and method not in EDITS:
+    """Raises a UsageError unless it is a name of `EDITS`, or names a latent mapper or direction."""
+    if not method.startswith((MAPPER, DIRECTION)) and method not in EDITS:
         raise unknown("method", method, EDITS)
+
+
+def limits(method: str) -> tuple[float, float]:
+    """Least and most strength of a method."""
+    return (-FARTHEST, FARTHEST) if method.startswith(DIRECTION) else (0.0, 10.0)

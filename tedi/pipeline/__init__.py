@@ -27,7 +27,8 @@ from torch import Tensor
 from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
-from tedi.editing import EDITS, MAPPER, USES
+from tedi.editing import DIRECTION, EDITS, MAPPER, USES, limits
+from tedi.editing.direction import Along, file_of, find, named_by, step_of
 from tedi.editing.mapper import Mapped, mapper_of
 from tedi.editing.regions import draw_regions
 from tedi.editing.text import Way
@@ -41,7 +42,7 @@ from tedi.inversion.likeness import fit
 from tedi.mixing import GROUPS, VARIETY
 from tedi.outputs import Exist
 from tedi.pipeline.content import Content, Contents, Source
-from tedi.pipeline.foreign import Foreign, open_foreign, unknown_w
+from tedi.pipeline.foreign import Foreign, has_known_w, open_foreign, unknown_w
 from tedi.pipeline.photos import Photos, fetched
 from tedi.prompts import STRENGTH
 
@@ -95,6 +96,7 @@ class Toolkit:
         self._ways: dict[str, Way] = {}
         self._own: tuple[Generator | None, dict[str, Way]] = None, {}  # the last one, and its ways
         self._mappers: dict[str, Mapped] = {}
+        self._directions: dict[str, Along] = {}
         self.transform: Transform | None = None
         self.field = 0.0
         self._compiled = compiled
@@ -391,12 +393,29 @@ class Toolkit:
         code = ws[None].to(self.device, torch.float32)
         faces: list[Face] = []
         for text, much in zip(steps, strengths, strict=True):
-            check_range("strength", much, 0, 10)
+            check_range("strength", much, *limits(method))
             code = self.moved(code, text, strength=much, method=method)
             done = list(zip(steps, strengths, strict=True))[: len(faces) + 1]
             record = self._edited(ws, done, method, preview)
             faces.append(Face(self.pictures(code, preview=preview)[0], code[0].cpu(), record))
         return faces
+
+    def along(self, ws: Tensor, direction: str, *, strength: float, preview: bool = False) -> Face:
+        """A face moved along a direction.
+
+        Args:
+            ws: the face's code (L, C).
+            direction: a name of `tedi directions list`, FILE, or FILE:NAME.
+            strength: displacement in W along the unit vector, or in S, -100 to 100; 0 changes
+                nothing.
+            preview: see `edit`.
+
+        Raises:
+            UsageError: see `direction`; no such name, or a value out of range.
+            TediError: the file cannot be read.
+        """
+        text, method = step_of(direction)
+        return self.edit(ws, text, strength=strength, method=method, preview=preview)[0]
 
     def _edited(
         self, ws: Tensor, done: Sequence[tuple[str, float]], method: str, preview: bool
@@ -452,6 +471,25 @@ class Toolkit:
             self._mappers[method] = mapper
         return self._mappers[method]
 
+    def direction(self, method: str) -> Along:
+        """The direction that a method names, opened on first use.
+
+        Args:
+            method: see `tedi.editing.direction.step_of`.
+
+        Raises:
+            TediError: its file is gone or is another by now, or cannot be read.
+            UsageError: the direction is of another W, other slots or other channels.
+        """
+        if method not in self._directions:
+            named = named_by(method)
+            own = file_of(named)[0] is not None or self.reads_codes
+            if not own and not has_known_w(self.generator):
+                way_out = "; fit its own by `tedi directions fit --generator FILE`"
+                raise unknown_w(named, self.generator, way_out)
+            self._directions[method] = Along(find(named), self.generator)
+        return self._directions[method]
+
     def moved(
         self,
         ws: Tensor,
@@ -462,20 +500,22 @@ class Toolkit:
         anyway: bool = False,
         generator: Generator | None = None,
     ) -> Tensor:
-        """The code (1, L, C) of a face, changed by one text; a latent mapper reads no words.
+        """The code (1, L, C) of a face, changed by one text; mappers, directions read no words.
 
         Args:
             ws: (1, L, C).
-            text: what to change; of a mapper, what it is called.
+            text: what to change; of a mapper or a direction, what it is called.
             strength: see `edit`.
-            method: a name of `tedi.editing.EDITS`, or of a mapper.
+            method: a name of `tedi.editing.EDITS`, or of a mapper or a direction.
             anyway: go on though nothing of the text is understood.
             generator: see `way`.
 
         Raises:
             UsageError: nothing of the text is understood, or the generator's W is not one that
-                texts, or the mapper, know.
+                texts, or the mapper, know, or the direction is of another.
         """
+        if method.startswith(DIRECTION):
+            return self.direction(method)(ws, strength=strength)
         if method.startswith(MAPPER):
             return self._through(functools.partial(self.mapper(method), strength=strength), ws)
         said = self.text.read([text])

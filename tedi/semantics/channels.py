@@ -117,6 +117,9 @@ class StyleMoves:
         """
         if direction.space != "s":
             raise UsageError(f"{direction.name}: expected a direction of S, got {direction.space}")
+        if direction.vector.shape != self.std.shape:
+            got = f"expected {len(self.std)} channels of S, got {len(direction.vector)}"
+            raise UsageError(f"{direction.name}: {got}")
         return self(direction.vector.to(self.std) / self.std.clamp_min(1e-12))
 
     def missed(self, channels: Tensor) -> float:
