@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.directions import _find
-from tedi.cli.networks import load_attributes, load_generator, resumed
+from tedi.cli.networks import (
+    UPRIGHT,
+    load_attributes,
+    load_generator,
+    previews_of,
+    resumed,
+    unaligned_option,
+)
 from tedi.cli.options import MAX_SEED, device_option, generator_option
 from tedi.errors import TediError, UsageError
 
@@ -64,6 +71,7 @@ PSI = 0.8  # as tedifaces was drawn
     help="Channels a direction of S moves.",
 )
 @generator_option
+@unaligned_option
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A .safetensors file.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
@@ -76,6 +84,7 @@ def fit(
     space: str,
     channels: int,
     generator: Path | None,
+    unaligned: bool,
     device: str,
     out: Path,
     overwrite: bool,
@@ -101,11 +110,13 @@ def fit(
         raise UsageError("--draw: is instead of --labels; leave one of them")
     if labels and generator:
         raise UsageError("--labels: are of tedi's own faces; leave it out beside --generator")
+    if unaligned and not generator:
+        raise UsageError("--unaligned: is of a StyleGAN3 of one's own; pass --generator FILE")
     chosen = list(dict.fromkeys(names or CONTRASTS))
     for name in chosen:
         contrast(name)
     if count or generator:
-        drawing = Drawing(generator, seed, count or COUNT, device)
+        drawing = Drawing(generator, seed, count or COUNT, device, unaligned)
         faces = drawing.faces(out.with_name(f"{out.stem}.judged.safetensors"))
     else:
         faces = _labelled(labels or LABELS)
@@ -174,12 +185,14 @@ class Drawing:
         seed: of the first.
         count: how many.
         device: where.
+        unaligned: see `tedi.cli.networks.previews_of`.
     """
 
     generator: Path | None
     seed: int
     count: int
     device: str
+    unaligned: bool = False
 
     def faces(self, kept: Path) -> Faces:
         """The faces, with a bar; what a stopped run judged is used again.
@@ -188,7 +201,8 @@ class Drawing:
             kept: where judgments are kept until all are there.
 
         Raises:
-            UsageError: seeds that go too far, or a generator that maps each slot apart.
+            UsageError: seeds that go too far, a generator that maps each slot apart, or one of
+                unaligned faces that is no StyleGAN3.
         """
         import torch
 
@@ -198,6 +212,7 @@ class Drawing:
         if seeds[-1] > MAX_SEED:
             raise UsageError(f"--seed: {self.count} faces from {self.seed} on go past {MAX_SEED}")
         generator, weights = load_generator(self.device, self.generator)
+        draw = previews_of(generator, unaligned=self.unaligned)
         judge, sha256 = load_attributes(JUDGE, self.device)
         codes = functools.partial(control.style_codes, generator, psi=PSI)
         with torch.inference_mode():
@@ -207,14 +222,16 @@ class Drawing:
 
         @torch.inference_mode()
         def judged(number: int) -> "Tensor":
-            return judge(generator.preview(ws[number : number + 1]))[0].cpu()
+            return judge(draw(ws[number : number + 1]))[0].cpu()
 
         about = {"seed": self.seed, "psi": PSI, "weights": weights, "judge sha256": sha256}
+        drawn = f", {UPRIGHT}" if self.unaligned else ""
+        about |= {"drawn": UPRIGHT} if self.unaligned else {}
         rows = resumed(judged, count=self.count, path=kept, about=about, label="faces")
         kept.unlink(missing_ok=True)
         held_out = torch.arange(self.count) % 8 == 7
         labels = attributes.likeliest(rows.float())
-        source = f"{self.count} previews from seed {self.seed}, labelled by {JUDGE}"
+        source = f"{self.count} previews from seed {self.seed}, labelled by {JUDGE}{drawn}"
         return Faces(generator.to(torch.device("cpu")), ws[:, 0].cpu(), labels, held_out, source)
 
 

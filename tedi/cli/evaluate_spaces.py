@@ -1,21 +1,26 @@
 """`tedi evaluate spaces`: how Z, W, W+ and S of a generator hold attributes, in numbers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tedi.cli.evaluate import JUDGE, _bar, write_report
-from tedi.cli.networks import load_attributes, load_generator
+from tedi.cli.networks import (
+    UPRIGHT,
+    load_attributes,
+    load_generator,
+    previews_of,
+    unaligned_option,
+)
 from tedi.cli.options import MAX_SEED, device_option, generator_option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.encoders.attributes import AttributeModel
-    from tedi.interfaces import Generator
     from tedi.metrics.score import Score
 
 LEAST = 100
@@ -23,6 +28,7 @@ LEAST = 100
 
 @click.command()
 @generator_option
+@unaligned_option
 @click.option(
     "--count",
     type=click.IntRange(LEAST, 20_000),
@@ -57,6 +63,7 @@ LEAST = 100
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a table.")
 def spaces(
     generator: Path | None,
+    unaligned: bool,
     count: int,
     seed: int,
     psi: float,
@@ -83,19 +90,21 @@ def spaces(
     from tedi.metrics import dci
 
     model, weights = load_generator(device, generator)
+    draw = previews_of(model, unaligned=unaligned)
     network, sha256 = load_attributes(judge, device)
     made: dict[str, Any] = {
         "weights": weights,
         "judge": f"{judge} {sha256[:8]}",
         "psi": psi,
         "seed": seed,
+        **({"drawn": UPRIGHT} if unaligned else {}),
     }
     seeds = range(seed, seed + count)
     with torch.inference_mode(), _bar(2 * count) as bar:
         plain = control.style_codes(model, seeds, psi=psi)
         mixed = dci.mixtures(model, seeds, psi=psi)
         judged = {
-            name: _judged(model, network, ws, out / f"{name}.safetensors", made, bar)
+            name: _judged(draw, network, ws, out / f"{name}.safetensors", made, bar)
             for name, ws in (("faces", plain), ("mixtures", mixed))
         }
         codes = dci.spaces(model, seeds, psi=psi)
@@ -117,7 +126,7 @@ def _ordered(codes: "Mapping[str, Tensor]", mixed: "Tensor") -> "dict[str, Tenso
 
 
 def _judged(
-    model: "Generator",
+    draw: "Callable[[Tensor], Tensor]",
     network: "AttributeModel",
     ws: "Tensor",
     path: Path,
@@ -129,7 +138,7 @@ def _judged(
     from tedi.checkpoints.layers import resumed
 
     def one(row: int) -> "Tensor":
-        return attributes.log_softmax(network(model.preview(ws[row][None])))[0].cpu()
+        return attributes.log_softmax(network(draw(ws[row][None])))[0].cpu()
 
     done = 0
 
@@ -174,9 +183,10 @@ def _report(
 def _titles(report: Mapping[str, Any]) -> tuple[str, str]:
     """What was measured, and with what."""
     names = ", ".join(report["weights"])
+    drawn = f", {report['drawn']}" if "drawn" in report else ""
     return (
         f"DCI of {names}: {report['count']} faces, a quarter held out",
-        f"psi {report['psi']:g}, 256 px previews, judged by {report['judge']}",
+        f"psi {report['psi']:g}, 256 px previews{drawn}, judged by {report['judge']}",
     )
 
 

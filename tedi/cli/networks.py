@@ -4,13 +4,50 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from tedi.cli.options import Bars
+from tedi.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.encoders.attributes import AttributeModel
     from tedi.interfaces import Generator
+
+unaligned_option = click.option(
+    "--unaligned",
+    is_flag=True,
+    help="GENERATOR is a StyleGAN3 of unaligned faces: judge them upright, by pseudo-alignment "
+    "(slot 0 of a code becomes the mean of W, the file's transform none).",
+)
+UPRIGHT = "upright by pseudo-alignment: slot 0 is the mean of W, the transform none"
+"""What records say of pictures that `--unaligned` asked for."""
+
+
+def previews_of(generator: "Generator", *, unaligned: bool) -> "Callable[[Tensor], Tensor]":
+    """Codes (N, L, C) to previews (N, 3, 256, 256) for a judge of aligned faces.
+
+    Follows "Third Time's the Charm?" (Alaluf et al. 2022, section 4): files do not tell what faces
+    they were trained on, so that the user does.
+
+    Args:
+        generator: that draws.
+        unaligned: draw upright faces by pseudo-alignment; else as the generator draws them.
+
+    Raises:
+        UsageError: a generator whose codes have no slot for the place, that is to be upright.
+    """
+    from tedi.generators.stylegan3 import StyleGAN3
+
+    if not unaligned:
+        return generator.preview
+    if not isinstance(generator, StyleGAN3):
+        raise UsageError(
+            f"--unaligned: is for a StyleGAN3, and {generator.name} is none; leave it out"
+        )
+    still = generator.transformed()
+    return lambda ws: still.preview(still.pseudo_aligned(ws))
 
 
 def load_generator(device: str, file: Path | None = None) -> "tuple[Generator, dict[str, str]]":
