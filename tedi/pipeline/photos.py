@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion, Inverter
 from tedi.inversion.diffusion import diffuse
 from tedi.inversion.optimize import InDomain, InversionOptions
-from tedi.inversion.place import find_place
 from tedi.inversion.plan import Planner
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
@@ -234,7 +233,6 @@ class Photos:
             aligned=photo.alignment is not None and not photo.as_found,
             dtype=dtype,
             tell=tell,
-            find=partial(find_place, reader=self.reader),
             reader=self.reader,
         )
         return planner(photo.image.to(self.generator.w_avg), on_step)
