@@ -715,6 +715,7 @@ def test_from_words_to_a_face(folder):
     assert Path("first/0.png").read_bytes() == Path("second/0.png").read_bytes()
     assert Path("first/0.png").read_bytes() != Path("first/1.png").read_bytes()
     assert read_provenance("first/0.png")["weights"].keys() == {
+        "attributes-lite0",
         "mobilestylegan-ffhq",
         "mobilestylegan-ffhq-preview",
         "text-minilm-l6",
