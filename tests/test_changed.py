@@ -74,6 +74,15 @@ def test_an_edited_photo_keeps_its_generator_for_the_next_edit(tedi_, method):
     assert "b-generator.safetensors: no such file; b.png is drawn by it" in err
 
 
+@pytest.mark.parametrize("method", ["pti", "fspace"])
+def test_a_number_format_that_steps_do_not_know_is_refused(tedi_, method):
+    asked = ("edit", photo(), "older", "--anyway", "--dtype", "bfloat16", "--steps", 2)
+    said = f"tedi: --dtype bfloat16: {method} works in float32; leave it out\n"
+    assert tedi_(*asked, "--inversion", method, "--out", "b.png") == (2, said)
+    assert not Path("b.png").exists()
+    assert tedi_(*asked, "--inversion", "optimize", "--out", "b.png") == (0, "")
+
+
 def test_where_only_one_generator_draws_such_codes_are_refused(tedi_):
     tedi_("invert", photo(), "--method", "pti", "--steps", 5, "--finish", 2)
     status, err = tedi_("mix", "a.safetensors", 7, "--out", "b.png")

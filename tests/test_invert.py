@@ -310,6 +310,14 @@ def test_photos_of_one_stem_are_told_apart(tedi_):
         (["empty"], 2, "empty: holds no picture; expected .avif"),
         (["a.png", "--steps", 5], 2, "--steps: encoder takes none; pass --method optimize"),
         (["a.png", "--finish", 5], 2, "--finish: encoder takes none; pass --method optimize"),
+        *(
+            (
+                ["a.png", "--method", method, "--dtype", "bfloat16"],
+                2,
+                f"--dtype bfloat16: {method} works in float32; leave it out",
+            )
+            for method in ("fspace", "pti", "restyle")
+        ),
         (["a.png", "--out", "a.jpg"], 2, "--out: expected a folder or a .safetensors file, got"),
         (["a.png", "b.png", "--out", "c.safetensors"], 2, "--out: 2 photos need a folder, got"),
         (

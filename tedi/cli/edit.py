@@ -42,6 +42,7 @@ from tedi.cli.photos import (
     crop_option,
     detail_option,
     open_photos,
+    options_of,
     put_together,
     regions_of,
     start_of,
@@ -237,7 +238,7 @@ def edit(
         budget,
         own=recipe is None,  # tedi run draws by no generator of a face's own
     )
-    _check_options(source, settings)
+    _check_options(source, settings, dtype)
     asked = read_asked(texts, method, mappers, directions)
     if not asked.labels and not undo and not save_code:
         raise UsageError('give what to change, as in: tedi edit 7 "older", or --undo N')
@@ -446,9 +447,11 @@ def _plans_told(faces: "Sequence[Edited]") -> dict[str, Any]:
     return {"plan": plans[0] if len(plans) == 1 else plans} if plans else {}
 
 
-def _check_options(source: Source, settings: PhotoSettings) -> None:
+def _check_options(source: Source, settings: PhotoSettings, dtype: str) -> None:
     """Raises a UsageError that names an option for photos that FACE has no use for."""
     check_settings(source, settings)
+    if source.photo and not settings.planned:
+        options_of(settings, dtype)
     if settings.which == "largest":
         return
     if not settings.align:

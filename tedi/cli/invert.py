@@ -22,6 +22,7 @@ from tedi.cli.options import (
     models_option,
     steps_option,
     which_option,
+    with_dtype,
 )
 from tedi.cli.photos import takes_as_found
 from tedi.errors import TediError, UsageError
@@ -380,8 +381,7 @@ def _is_current(model: "Toolkit", weights: Any) -> bool:
 def _settings(method: str, steps: int | None, finish: int | None, dtype: str = "float32") -> Any:
     """Options of a method; None for one that has none."""
     defaults: Any = getattr(INVERTERS[method], "defaults", None)
-    if hasattr(defaults, "dtype"):
-        defaults = replace(defaults, dtype=dtype)
+    defaults = with_dtype(defaults, method, dtype)
     changes = {"steps": steps, "finish": finish}
     given = {name: value for name, value in changes.items() if value is not None}
     if defaults is None and given:

@@ -1,6 +1,7 @@
 """What several commands share: options, their types, and groups that import lazily."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,6 +138,19 @@ inversion_option = click.option(
 steps_option = click.option(
     "--steps", type=click.IntRange(1, 10_000), help="Of the optimisation.  [default: the method's]"
 )
+
+
+def with_dtype(options: Any, inversion: str, dtype: str) -> Any:
+    """Options of an inversion that works in a number format; None where it has none.
+
+    Raises:
+        UsageError: its steps know only float32.
+    """
+    if hasattr(options, "dtype"):
+        return replace(options, dtype=dtype)
+    if options is not None and dtype != "float32":
+        raise UsageError(f"--dtype {dtype}: {inversion} works in float32; leave it out")
+    return options
 
 
 def check_codes(path: str | PathLike[str], count: int, whose: str) -> None:

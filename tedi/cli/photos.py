@@ -10,6 +10,7 @@ import click
 from tedi.cli.budget import teller
 from tedi.cli.changed import read_changed, told_of_changed
 from tedi.cli.faces import Source, begin
+from tedi.cli.options import with_dtype
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -212,7 +213,11 @@ def start_of(
 
 
 def options_of(settings: PhotoSettings, dtype: str = "float32") -> Any:
-    """Options of the inversion that the settings ask for; None where it has none."""
+    """Options of the inversion that the settings ask for; None where it has none.
+
+    Raises:
+        UsageError: steps or a number format that it does not take.
+    """
     from tedi.inversion import INVERTERS
 
     options: Any = getattr(INVERTERS[settings.inversion], "defaults", None)
@@ -220,7 +225,7 @@ def options_of(settings: PhotoSettings, dtype: str = "float32") -> Any:
         if options is None:
             raise UsageError(f"--steps: {settings.inversion} takes none; pass --inversion optimize")
         options = replace(options, steps=settings.steps)
-    return replace(options, dtype=dtype) if hasattr(options, "dtype") else options
+    return with_dtype(options, settings.inversion, dtype)
 
 
 def put_together(
