@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from test_channels import Styled
 from test_hearing import Words
+from test_transform import network as stylegan3
 from tiny import TinyGenerator, code_reader, text_encoder, toolkit
 
 from tedi import images, zoo
@@ -208,3 +209,18 @@ def test_a_direction_of_s_needs_one_w():
 
     with pytest.raises(UsageError, match="tiny: maps each slot apart"):
         Along(channel(3), Apart())
+
+
+def test_the_input_of_stylegan3_is_no_channel_that_codes_move():
+    G = stylegan3()
+    size = sum(style.shape[1] for style in G.styles(G.w_avg.expand(1, G.slots, -1)).values())
+    with pytest.raises(UsageError, match="bangs: moves channels that codes of W\\+ do not move"):
+        Along(channel(0, size), G)
+    ws = G.w_avg.expand(1, G.slots, -1)
+    found = Along(channel(40, size), G)
+    before, after = (
+        torch.cat(list(G.styles(codes).values()), dim=1)[0]
+        for codes in (ws, found(ws, strength=3.0))
+    )
+    assert (after - before)[40] == pytest.approx(3, rel=0.05)
+    assert 0 < found.missed < 0.1

@@ -69,8 +69,8 @@ direction_option = click.option(
     multiple=True,
     help="Move along a direction, after any TEXT: a name of tedi directions list, or a file of "
     "tedi directions fit, e4e, InterFaceGAN, idinvert or GANSpace. STRENGTH is the displacement "
-    "along the unit vector in W or S, as tedi directions show counts, and may be negative. May be "
-    "repeated.",
+    "along the unit vector in W or S, as tedi directions show counts, negative too; channels "
+    "of S move as far as codes of W+ do it (--dry-run says how far). May be repeated.",
 )
 
 

@@ -24,6 +24,7 @@ from tedi.semantics.directions import for_generator
 
 SHIPPED = "directions-ffhq"
 SAMPLES = 5000  # codes that tell the spread of W
+LOST = 0.99  # missed share of a direction, above which it is none: StyleGAN3's input is such
 RIDGE = 0.001  # ε of `StyleMoves`: few channels, that are to move as they are told
 
 
@@ -113,20 +114,33 @@ class Along:
         missed: share of a direction of S that codes of W+ do not make, 0 to 1; 0 of others.
 
     Raises:
-        UsageError: a direction of other slots, width or channels; or one of S, where each slot is
-            mapped apart.
+        UsageError: a direction of other slots, width or channels; or one of S, of channels that
+            codes do not move, or where each slot is mapped apart.
     """
 
+    @torch.no_grad()
     def __init__(self, direction: Direction, generator: Generator) -> None:
         self.direction = for_generator(direction, generator)
         self.missed = 0.0
         if direction.space == "s":
             moves = StyleMoves(generator, _color(generator), ridge=RIDGE)
             self._move = moves.of(direction)
-            self.missed = moves.missed(direction.vector.to(moves.std) / moves.std.clamp_min(1e-12))
+            self.missed = self._share_missed(generator, moves.std.clamp_min(1e-12))
+            if self.missed > LOST:
+                raise UsageError(f"{direction.name}: moves channels that codes of W+ do not move")
         else:
             still = torch.zeros(1, generator.slots, generator.width).to(generator.w_avg)
             self._move = self.direction(still, 1.0)[0]
+
+    def _share_missed(self, generator: Generator, std: Tensor) -> float:
+        """What the styles of the mean face lack of the move, in units of each channel's spread."""
+        ws = generator.w_avg.expand(1, generator.slots, -1)
+        before, after = (
+            torch.cat(list(generator.styles(codes).values()), dim=1)[0]
+            for codes in (ws, ws + self._move)
+        )
+        wanted = self.direction.vector.to(std)
+        return float(((after - before - wanted) / std).norm() / (wanted / std).norm())
 
     def __call__(self, ws: Tensor, *, strength: float) -> Tensor:
         """Codes (N, L, C), new.
