@@ -195,6 +195,25 @@ def test_what_looks_but_once_is_asked_what_it_reads_of_the_drawing():
         assert not looks(looker, image, image).any()
 
 
+def test_as_many_looks_as_the_encoders_file_says(tmp_path):
+    """`n_iters` of a published file; an encoder that says nothing looks twice."""
+    own, six = tiny(), BackboneEncoder(channels=6, slots=10, width=512, depth=10)
+    file, looking = save(tmp_path / "own.safetensors", own), tmp_path / "restyle.safetensors"
+    facts = {"n_iters": 3}
+    part = bundle.Bundle("encoder", "psp-backbone", dict(six.config), six.state_dict(), facts)
+    bundle.save(looking, {"encoder": part})
+    foreign = open_foreign(file, looking)
+    image = torch.rand(1, 3, 64, 64)
+
+    def found(encoder, options=None):
+        inverter = Restyle(foreign.generator, encoder, options=options)
+        return inverter(image).extras["steps"]
+
+    assert found(foreign.encoder) == 3
+    assert found(foreign.encoder, LookOptions(steps=1)) == 1
+    assert found(lambda image: foreign.generator.w_avg.expand(len(image), 10, -1)) == 2
+
+
 @pytest.mark.parametrize("name", ["steps", "finish", "patience"])
 def test_numbers_of_looks_below_nothing_are_refused(name):
     with pytest.raises(UsageError, match=f"{name}: expected 0 or more, got -1"):

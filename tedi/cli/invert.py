@@ -58,8 +58,9 @@ CHOSEN = ("inversion", "settings", "plan")
     type=click.Choice(list(INVERTERS)),
     default="encoder",
     show_default=True,
-    help="encoder is quickest, optimize more alike, pti tunes the generator to the face, fspace "
-    "takes it turned, too (--no-align), image2stylegan goes without an encoder.",
+    help="encoder is quickest, restyle lets it look again, optimize is more alike, pti tunes the "
+    "generator to the face, fspace takes it turned, too (--no-align), image2stylegan goes without "
+    "an encoder.",
 )
 @steps_option
 @click.option(
@@ -431,7 +432,7 @@ def _names(files: Sequence[Path], out: Path | None) -> list[Path]:
     return [(out or Path()) / f"{name}{CODE}" for name in names]
 
 
-def _bar(total: int, unit: str, *, shown: bool) -> Any:
+def _bar(total: int | None, unit: str, *, shown: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit=unit, disable=None if shown else True)
@@ -443,7 +444,8 @@ def _steps_bar(settings: Any, *, shown: bool) -> Iterator[Any]:
     if settings is None or not shown:
         yield None
         return
-    with _bar(settings.steps + settings.finish, "step", shown=True) as bar:
+    total = None if settings.steps is None else settings.steps + settings.finish
+    with _bar(total, "step", shown=True) as bar:
 
         def on_step(step: int, losses: Any, ws: Any) -> None:
             bar.set_postfix(loss=f"{sum(float(term.mean()) for term in losses.values()):.4f}")

@@ -136,7 +136,9 @@ inversion_option = click.option(
     help="How a photo becomes a code: at once, or by optimisation, slower and more alike.",
 )
 steps_option = click.option(
-    "--steps", type=click.IntRange(1, 10_000), help="Of the optimisation.  [default: the method's]"
+    "--steps",
+    type=click.IntRange(1, 10_000),
+    help="Of the optimisation; looks of restyle.  [default: the method's, or the encoder's own]",
 )
 
 

@@ -22,6 +22,8 @@ from tedi.inversion.likeness import Likeness, check_target, fit
 from tedi.inversion.optimize import InDomain
 from tedi.losses import Describe, Maps
 
+LOOKS = 2  # of an encoder that does not say how often it looks, such as one behind `Echo`
+
 
 @dataclass(frozen=True)
 class LookOptions:
@@ -31,13 +33,15 @@ class LookOptions:
         UsageError: a number below 0.
     """
 
-    steps: int = 2  # looks at previews, after the first code
+    steps: int | None = (
+        None  # looks at previews, after the first code; None: `looks_of` the encoder
+    )
     finish: int = 0  # looks after those, at full-size drawings reduced to the preview's size
     patience: int = 0  # a row stops after so many looks without gain; 0: never early
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 0:
+            if value is not None and value < 0:
                 raise UsageError(f"{name}: expected 0 or more, got {value}")
 
 
@@ -76,6 +80,11 @@ def looker_of(encoder: Encoder) -> Looker:
     return Echo(encoder)
 
 
+def looks_of(encoder: Encoder) -> int:
+    """How often an encoder is to look: as often as its file says; without a number, `LOOKS`."""
+    return int(getattr(encoder, "steps", LOOKS))
+
+
 class Restyle:
     """Inverts by looks.
 
@@ -108,7 +117,9 @@ class Restyle:
             raise UsageError("encoder: this method needs a visual encoder, got None")
         self.generator, self.looker = generator, looker or looker_of(encoder)
         self.maps, self.describe = maps, describe
-        self.options = self.defaults if options is None else options
+        chosen = self.defaults if options is None else options
+        self.steps = looks_of(encoder) if chosen.steps is None else chosen.steps
+        self.options = chosen
 
     @torch.no_grad()
     def __call__(self, target: Tensor, on_step: OnStep | None = None) -> Inversion:
@@ -126,7 +137,7 @@ class Restyle:
         size = preview_size(self.generator)
         target = fit(target.to(self.generator.w_avg), size)
         walk = Walk(self, target, on_step)
-        walk.go(self.options.steps, self.generator.preview)
+        walk.go(self.steps, self.generator.preview)
         if self.options.finish and not walk.stopped:
             walk.go(self.options.finish, lambda ws: draw_full(self.generator, ws, size))
         figures = walk.likeness.figures(lambda ws: draw_full(self.generator, ws, size), walk.ws)
