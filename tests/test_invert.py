@@ -246,6 +246,23 @@ def test_a_code_made_otherwise_is_kept(tedi_, change, monkeypatch):
     assert Path(path).read_bytes() != before
 
 
+@pytest.mark.parametrize(("before", "after"), [("1", ""), ("", "1"), ("1", "2")])
+def test_a_code_by_another_encoder_file_is_kept(tedi_, model, before, after):
+    """Of one that looks again with the same generator, or of none."""
+
+    def give(digit):
+        model.photos.given = {"looks.safetensors": 64 * digit} if digit else {}
+        model.photos.weights = dict(model.photos.given)
+
+    give(before)
+    _, [path], _ = tedi_("invert", photo())
+    assert tedi_("invert", "a.png")[:2] == (0, [path])
+    give(after)
+    status, out, err = tedi_("invert", "a.png")
+    assert (status, out) == (1, [])
+    assert err.startswith("tedi: a.safetensors: exists and is another code; pass")
+
+
 def test_what_is_to_be_shown_is_made_for_a_code_that_is_there(tedi_):
     tedi_("invert", photo("b.png"), "--out", "made")
     status, out, _ = tedi_("invert", "b.png", "--out", "made", "--show")

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from test_editing import maps
 from test_foreign import save, tiny
 from test_inversion import TinyEncoder, describe, pictures, some_codes, watch
 from tiny import TinyGenerator
 from torch import nn
 
-from tedi import zoo
+from tedi import pipeline, zoo
 from tedi.checkpoints import bundle, native
 from tedi.checkpoints.residual import load_residual_encoder
 from tedi.encoders.psp import BackboneEncoder
@@ -18,8 +19,10 @@ from tedi.encoders.residual import FromMean, ResidualEncoder
 from tedi.encoders.restyle import ReStyle
 from tedi.encoders.visual import VisualEncoder
 from tedi.errors import TediError, UsageError
+from tedi.images import to_pil
 from tedi.inversion.restyle import Echo, LookOptions, Restyle, looker_of
-from tedi.pipeline.foreign import Steps, open_foreign
+from tedi.pipeline.foreign import Again, Steps, open_foreign
+from tedi.pipeline.photos import VISUAL, Photos
 from tedi.training.loop import Settings, run
 from tedi.training.pictures import to_bytes
 from tedi.training.restyle import RestyleOptions, RestyleTask
@@ -197,7 +200,7 @@ def test_what_looks_but_once_is_asked_what_it_reads_of_the_drawing():
 
 def test_as_many_looks_as_the_encoders_file_says(tmp_path):
     """`n_iters` of a published file; an encoder that says nothing looks twice."""
-    own, six = tiny(), BackboneEncoder(channels=6, slots=10, width=512, depth=10)
+    own, six = tiny(width=16), BackboneEncoder(channels=6, slots=10, width=16, depth=10)
     file, looking = save(tmp_path / "own.safetensors", own), tmp_path / "restyle.safetensors"
     facts = {"n_iters": 3}
     part = bundle.Bundle("encoder", "psp-backbone", dict(six.config), six.state_dict(), facts)
@@ -212,6 +215,56 @@ def test_as_many_looks_as_the_encoders_file_says(tmp_path):
     assert found(foreign.encoder) == 3
     assert found(foreign.encoder, LookOptions(steps=1)) == 1
     assert found(lambda image: foreign.generator.w_avg.expand(len(image), 10, -1)) == 2
+
+
+def trained(folder, **told):
+    """A file as train/restyle.py writes it, of an encoder that moves a little."""
+    path = zoo.pull(VISUAL)
+    encoder = ResidualEncoder(native.load_visual_encoder(path))
+    torch.manual_seed(6)
+    nn.init.normal_(encoder.place.weight, std=0.01)
+    header = {"architecture": "residual", "looks": "3", "first": zoo.sha256(path)} | told
+    save_file(encoder.state_dict(), folder / "restyle.safetensors", metadata=header)
+    return folder / "restyle.safetensors"
+
+
+def test_an_encoder_trained_for_the_own_generator_looks_in_a_photo(generator, tmp_path):
+    """By `--encoder FILE` or `tedi.load(encoder=FILE)`: as often as the file says, or is asked."""
+    model = pipeline.load(device="cpu", encoder=trained(tmp_path))
+    photos = model.photos
+    assert set(photos.weights) == {"restyle.safetensors"}
+    image = to_pil(model.generator.preview(drawn_codes(generator, 1)[:1]))[0]
+    [photo] = photos.open(image, aligned=True)
+    found = photos.invert(photo, method="restyle", options=LookOptions(steps=1))
+    first, looker = photos.encoder.encoder.first, photos.encoder.encoder
+    assert isinstance(photos.encoder, Again)
+    assert (found.extras["steps"], looker.steps) == (1, 3)
+    assert looker_of(photos.encoder) is looker
+    with torch.no_grad():
+        begun = first(photo.image)
+        move = looker.look(looker.see(photo.image), model.generator.preview(begun))
+        photos.encoder.steps = 1
+        torch.testing.assert_close(photos.encoder(photo.image), begun + move)
+    assert any(torch.equal(found.ws, ws) for ws in (begun, begun + move))
+    assert move.any()
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"first": "0" * 64}, "restyle.safetensors: trained beside another visual encoder; here"),
+        ({"looks": "often"}, "restyle.safetensors: looks: expected a number, got 'often'"),
+    ],
+)
+def test_a_file_that_fits_no_shipped_encoder_is_refused(generator, tmp_path, told, message):
+    with pytest.raises(TediError, match=message):
+        _ = Photos(generator, looking=trained(tmp_path, **told)).encoder
+
+
+def test_moves_of_the_own_generator_are_for_no_other(tmp_path):
+    own = save(tmp_path / "own.safetensors", tiny())
+    with pytest.raises(UsageError, match=r"looks again with .* alone; leave out --generator"):
+        open_foreign(own, trained(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["steps", "finish", "patience"])

@@ -40,7 +40,8 @@ models_option = together(
     click.option(
         "--encoder",
         type=click.Path(path_type=Path),
-        help="A file that holds another encoder of photos; it brings its own generator, if any.",
+        help="A file that holds another encoder of photos; it brings its own generator, if any. "
+        "One of train/restyle.py looks again beside tedi's own.",
     ),
 )
 """Networks of one's own, for `models_of`."""

@@ -82,12 +82,18 @@ class ResidualEncoder(nn.Module):
         first: the visual encoder, which gives the first code and looks at pictures. It is frozen,
             and no part of the weights.
         describe: pictures -> descriptors of persons (N, 128); None takes the first encoder's.
+        steps: how often it looks when nobody says so.
     """
 
     def __init__(
-        self, first: VisualEncoder, describe: Callable[[Tensor], Tensor] | None = None
+        self,
+        first: VisualEncoder,
+        describe: Callable[[Tensor], Tensor] | None = None,
+        *,
+        steps: int = 2,
     ) -> None:
         super().__init__()
+        self.steps = steps
         self._first = (first.eval().requires_grad_(False),)  # no module of this one
         self._describe = describe
         hidden = {name: look[-1] for name, look in LOOKS.items()}

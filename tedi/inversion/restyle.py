@@ -48,7 +48,7 @@ class LookOptions:
 class Echo:
     """An encoder of pictures alone, which is asked what it reads of the drawing, too.
 
-    The move is the difference of what it reads of the two pictures.
+    The move is the difference of what it reads of the two pictures, E(x) - E(G(w)).
 
     Args:
         encoder: pictures -> codes.
@@ -71,10 +71,14 @@ class Echo:
 
 
 def looker_of(encoder: Encoder) -> Looker:
-    """What looks again by an encoder: itself, a published one of six channels, or `Echo`."""
-    if hasattr(encoder, "look"):
-        return cast("Looker", encoder)
+    """What looks again by an encoder: itself, what is in it, or `Echo`.
+
+    In it may be a `ResidualEncoder` or a published encoder of six channels.
+    """
     inner = getattr(encoder, "encoder", None)
+    for one in (encoder, inner):
+        if hasattr(one, "look"):
+            return cast("Looker", one)
     if isinstance(inner, PublishedEncoder) and inner.channels == 6:
         return FromMean(inner)
     return Echo(encoder)

@@ -27,6 +27,7 @@ from torch import Tensor
 from tedi import __version__, attributes, control, images, language, latents, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
+from tedi.checkpoints.residual import holds_residual
 from tedi.editing import DIRECTION, EDITS, MAPPER, USES, limits
 from tedi.editing.direction import Along, file_of, find, named_by, step_of
 from tedi.editing.mapper import Mapped, mapper_of
@@ -85,6 +86,7 @@ class Toolkit:
         dtype: torch.dtype,
         weights: dict[str, str],
         foreign: Foreign | None = None,
+        looking: Path | None = None,
         compiled: bool = False,
         progress: zoo.Progress | None = None,
     ) -> None:
@@ -101,7 +103,7 @@ class Toolkit:
         self.field = 0.0
         self._compiled = compiled
         self._draw = self._drawing(generator)
-        self.photos = Photos(generator, foreign=foreign, progress=progress)
+        self.photos = Photos(generator, foreign=foreign, looking=looking, progress=progress)
         self.contents = Contents(self._known if foreign else generator, self.photos)
 
     def _drawing(
@@ -692,7 +694,8 @@ def load(
         generator: a file that holds one, of any format that `tedi weights inspect` knows; None for
             tedi's own, or for the decoder in the file of `encoder`. Words, drawings and tedi's
             encoder of photos work with it if its W is that of StyleGAN2-FFHQ.
-        encoder: a file that holds an encoder of photos; None for tedi's own.
+        encoder: a file that holds an encoder of photos, of one's own generator or one that
+            train/restyle.py made for tedi's; None for tedi's own.
         text: text encoder, by name or as a file that train/text.py has written.
         text_backbone: what it reads through, by name, hub id or folder; by default what it was
             trained on.
@@ -707,9 +710,9 @@ def load(
         raise UsageError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
     if where.type == "cpu":
         keep_freed_memory()
-    foreign = None
+    foreign, looking = None, _looking(generator, encoder)
     files: dict[str, Path] = {}
-    if generator is None and encoder is None:
+    if generator is None and (encoder is None or looking):
         files = {name: zoo.pull(name, progress=progress) for name in (GENERATOR, PREVIEW)}
         drawing = native.load_generator([files[GENERATOR], files[PREVIEW]]).to(where)
     else:
@@ -727,9 +730,19 @@ def load(
         dtype=DTYPES[dtype],
         weights={**(foreign.weights if foreign else {}), **weights},
         foreign=foreign,
+        looking=looking,
         compiled=compiled,
         progress=progress,
     )
+
+
+def _looking(
+    generator: str | PathLike[str] | None, encoder: str | PathLike[str] | None
+) -> Path | None:
+    """The file of an encoder that looks again with tedi's own generator, if it is one."""
+    if generator is not None or encoder is None or not Path(encoder).is_file():
+        return None
+    return Path(encoder) if holds_residual(Path(encoder)) else None
 
 
 def _load_text(

@@ -18,7 +18,9 @@ from torch.nn.functional import cosine_similarity
 from tedi import zoo
 from tedi.blank import Blank
 from tedi.checkpoints import bundle, native
+from tedi.checkpoints.residual import holds_residual
 from tedi.encoders.psp import PublishedEncoder
+from tedi.encoders.residual import ResidualEncoder
 from tedi.encoders.restyle import ReStyle
 from tedi.errors import TediError, UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
@@ -72,6 +74,8 @@ def open_foreign(
     for file in files:
         if not file.is_file():
             raise TediError(f"{file}: no such file")
+    if encoder is not None and holds_residual(Path(encoder)):
+        raise UsageError(f"{encoder}: looks again with {KNOWN} alone; leave out --generator")
     reads, decoder = bundle.encoder_of(Path(encoder)) if encoder is not None else (None, None)
     if generator is not None:
         draws = bundle.open_generator(Path(generator))
@@ -138,6 +142,27 @@ class Steps(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         look = ReStyle(cast("PublishedEncoder", self.encoder), steps=self.steps)
         return look(image, cast("Generator", self.generator))
+
+
+class Again(nn.Module):
+    """An encoder of moves for the embedded generator, as one that looks once; it looks at previews.
+
+    Args:
+        encoder: that looks.
+        generator: that draws for it.
+    """
+
+    def __init__(self, encoder: ResidualEncoder, generator: Generator) -> None:
+        super().__init__()
+        self.encoder, self.steps = encoder, encoder.steps
+        self._generator = (generator,)  # no module of this one
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        seen, ws = self.encoder.see(image), self.encoder.begin(image)
+        for _ in range(self.steps):
+            ws = ws + self.encoder.look(seen, self._generator[0].preview(ws))
+        return ws
 
 
 class Widened(nn.Module):

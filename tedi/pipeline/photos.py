@@ -24,6 +24,7 @@ from tedi.checkpoints import native
 from tedi.checkpoints.base import load_base_reader
 from tedi.checkpoints.identity import Identity, load_identity
 from tedi.checkpoints.mtcnn import load_detector
+from tedi.checkpoints.residual import load_residual_encoder
 from tedi.descent import OnStep, Schedule
 from tedi.editing.regions import keep_detail
 from tedi.encoders.attributes import AttributeModel
@@ -49,7 +50,7 @@ from tedi.inversion.optimize import InDomain, InversionOptions
 from tedi.inversion.plan import Planner
 from tedi.masks import soften
 from tedi.modalities.labels import numbers
-from tedi.pipeline.foreign import Foreign, Widened, unknown_w
+from tedi.pipeline.foreign import Again, Foreign, Widened, unknown_w
 
 DETECTOR = "mtcnn"
 VISUAL = "visual-mobilestylegan-ffhq"
@@ -95,6 +96,7 @@ class Photos:
     Args:
         generator: that codes are of; the networks work where it lies.
         foreign: where the generator and its encoder are from; None for tedi's own.
+        looking: a file of `train/restyle.py`, whose encoder looks again; for tedi's own generator.
         progress: told of downloads, see `tedi.zoo.pull`.
     """
 
@@ -103,10 +105,13 @@ class Photos:
         generator: Generator,
         *,
         foreign: Foreign | None = None,
+        looking: Path | None = None,
         progress: zoo.Progress | None = None,
     ) -> None:
         self.generator, self.foreign, self.progress = generator, foreign, progress
-        self.weights: dict[str, str] = {}
+        self.looking = looking
+        self.given = {looking.name: zoo.sha256(looking)} if looking else {}  # name -> sha256
+        self.weights = dict(self.given)
 
     def open(
         self,
@@ -340,6 +345,7 @@ class Photos:
 
         Raises:
             UsageError: the generator is from a file, its W another, and no encoder was given.
+            TediError: the file of one that looks again is broken, or fits no shipped encoder.
         """
         if self.foreign and self.foreign.encoder:
             return self.foreign.encoder
@@ -347,6 +353,10 @@ class Photos:
             raise unknown_w("photo", self.generator, "; pass --encoder FILE")
         encoder = native.load_visual_encoder(self.file(VISUAL)).to(self.generator.w_avg.device)
         encoder.describe = self.identity
+        if self.looking:
+            sha = self.weights[VISUAL]
+            looker = load_residual_encoder(self.looking, encoder.eval(), sha256=sha)
+            return Again(looker, self.generator)
         known = self.foreign.known if self.foreign else None
         return Widened(encoder.eval(), known) if known else encoder.eval()
 
