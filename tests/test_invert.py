@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tedi.cli import run
 from tedi.cli.budget import Budget
 from tedi.cli.invert import PICTURES
 from tedi.cli.invert import invert as command
+from tedi.errors import TediError
 from tedi.faces import Alignment, Detected
 from tedi.inversion import INVERTERS
 
@@ -190,6 +192,54 @@ def test_json_tells_paths_and_records(tedi_):
     told = json.loads(line)
     assert (told.pop("path"), told.pop("show")) == ("made/a.safetensors", "made/a-inversion.png")
     assert told == codes.load_record(Path("made/a.safetensors"))
+
+
+@pytest.mark.parametrize("method", ["pti", "fspace"])
+def test_the_published_schedule_is_taken_and_changed(tedi_, method, monkeypatch):
+    asked = []
+
+    def stop(self, target, on_step):
+        asked.append(self.options)
+        raise TediError("asked")
+
+    monkeypatch.setattr(INVERTERS[method], "__call__", stop)
+    call = ("invert", photo(), "--method", method, "--preset")
+    assert tedi_(*call, "published", "--set", "lr=1e-2", "--finish", 3)[2].endswith("tedi: asked\n")
+    assert tedi_(*call, "fast")[2].endswith("tedi: asked\n")
+    published = importlib.import_module(INVERTERS[method].__module__).PUBLISHED
+    assert asked == [replace(published, lr=0.01, finish=3), INVERTERS[method].defaults]
+
+
+def test_any_setting_is_changed_and_recorded(tedi_):
+    call = ("invert", photo(), "--method", "optimize", "--steps", 2, "--set", "perceptual=0.5")
+    status, [path], _ = tedi_(*call, "--set", "space=w", "--set", "finish=1")
+    record = codes.load_record(Path(path))
+    assert (status, record["steps"]) == (0, 3)
+    wanted = {"perceptual": 0.5, "space": "w", "steps": 2, "finish": 1}
+    assert record["settings"].items() >= wanted.items()
+    assert codes.load(Path(path), slots=16, width=8).unique(dim=0).shape == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--method", "optimize", "--preset", "published"], "--preset: optimize has none; exp"),
+        (["--set", "lr=1"], "--set: encoder takes none; pass --method optimize"),
+        (["--method", "pti", "--set", "lrr=1"], "--set: unknown setting 'lrr'; did you mean 'lr'"),
+        (["--method", "pti", "--set", "lr"], "--set: expected NAME=VALUE, got 'lr'"),
+        (["--method", "pti", "--set", "steps=1.5"], "--set: steps: expected int, got 1.5"),
+        (["--method", "pti", "--set", "lr=-1"], "--set: lr: expected 0 or more, got -1"),
+        (["--method", "pti", "--set", "pivot=w"], "--set: pivot: expected one of encoder, opt"),
+        (["--method", "restyle", "--set", "steps=a"], "--set: steps: expected int, got 'a'"),
+        (["--method", "pti", "--steps", 2, "--set", "steps=1"], "--set: steps is given by --st"),
+        (["--quality", "good", "--set", "lr=1"], "--quality: chooses the method and its steps; l"),
+        (["--budget", "9s", "--preset", "fast"], "--budget: chooses the method and its steps; l"),
+    ],
+)
+def test_settings_that_are_refused(tedi_, model, options, says):
+    status, out, err = tedi_("invert", photo(), *options)
+    assert (status, out, model.loaded) == (2, [], [])
+    assert err.startswith(f"tedi: {says}")
 
 
 # --- folders -------------------------------------------------------------------------------------

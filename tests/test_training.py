@@ -262,6 +262,7 @@ class Example:
     quiet: bool = False
     betas: tuple[float, float] = (0.9, 0.99)
     options: dict[str, Any] = field(default_factory=dict)
+    most: int | None = None
 
 
 def test_settings_are_built_and_cast():
@@ -283,6 +284,7 @@ def test_settings_are_built_and_cast():
         ({"count": 1, "quiet": 1}, "x.yaml: quiet: expected bool, got 1"),
         ({"count": 1, "betas": 0.9}, "x.yaml: betas: expected tuple, got 0.9"),
         ({"count": 1, "options": 5}, "x.yaml: options: expected dict, got 5"),
+        ({"count": 1, "most": "5"}, "x.yaml: most: expected int, got '5'"),
         (None, "x.yaml: expected settings by name, got None"),
         ([1], "x.yaml: expected settings by name, got [1]"),
     ],
@@ -291,6 +293,30 @@ def test_settings_are_built_and_cast():
 def test_settings_that_are_refused(values, says):
     with pytest.raises(UsageError) as caught:
         config.build(Example, values, where="x.yaml")
+    assert str(caught.value) == says
+
+
+def test_single_fields_are_changed_by_name():
+    before = Example(1, name="b")
+    changes = ["share=3e-1", "betas=[0, .5]", "most=4", "quiet=true", "most=7"]
+    made = config.changed(before, changes, where="--set")
+    assert made == Example(1, 0.3, "b", True, (0, 0.5), most=7)
+    assert config.changed(made, ["most=null"], where="--set").most is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("share", "--set: expected NAME=VALUE, got 'share'"),
+        ("=1", "--set: expected NAME=VALUE, got '=1'"),
+        ("share=[", "--set: share: cannot read '[' as a value"),
+        ("share=a", "--set: share: expected float, got 'a'"),
+        ("shar=1", "--set: unknown setting 'shar'; did you mean 'share'?"),
+    ],
+)
+def test_single_fields_that_are_refused(change, says):
+    with pytest.raises(UsageError) as caught:
+        config.changed(Example(1), [change], where="--set")
     assert str(caught.value) == says
 
 
@@ -401,11 +427,12 @@ def test_single_settings_are_changed(script, tmp_path, capsys):
         ("task: text\nsteps: 5\nout: x", ["options.rankng=1"], 2, "did you mean 'ranking'"),
         ("task: text\nsteps: 5\nout: x", ["lr"], 2, "--set: expected NAME=VALUE"),
         ("task: text\nsteps: 5\nout: x", ["optons.ranking=1"], 2, "--set: expected NAME=VALUE"),
+        ("task: text\nsteps: 5\nout: x", ["lr=["], 2, "--set: lr: cannot read '[' as a value"),
         ("", [], 2, "setting 'task' is missing"),
         ("a: b: c", [], 1, "cannot be read as YAML"),
         (None, [], 1, "cannot be read as YAML"),
     ],
-    ids=["key", "task", "option", "no value", "no options", "empty", "no yaml", "no file"],
+    ids=["key", "task", "option", "no value", "no options", "value", "empty", "no yaml", "no file"],
 )
 def test_a_wrong_call_is_one_line(script, tmp_path, capsys, text, changes, status, says):
     path = tmp_path / "c.yaml"

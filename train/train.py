@@ -75,11 +75,11 @@ def read(path: Path, changes: list[str]) -> Settings:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise TediError(f"{path}: cannot be read as YAML ({error})") from error
     for change in changes:
-        name, equals, text = change.partition("=")
+        form = "NAME=VALUE or options.NAME=VALUE"
+        name, value = config.assigned(change, where="--set", form=form)
         group, dot, option = name.partition(".")
-        if not equals or (dot and group != "options"):
-            raise UsageError(f"--set: expected NAME=VALUE or options.NAME=VALUE, got {change!r}")
-        value = yaml.safe_load(text)
+        if dot and group != "options":
+            raise UsageError(f"--set: expected {form}, got {change!r}")
         values |= {"options": values.get("options", {}) | {option: value}} if dot else {name: value}
     return config.build(Settings, values, where=str(path))
 

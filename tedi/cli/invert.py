@@ -69,6 +69,19 @@ CHOSEN = ("inversion", "settings", "plan")
     type=click.IntRange(0, 10_000),
     help="More steps of the optimisation, on full-size drawings.  [default: the method's]",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(["fast", "published"]),
+    help="The method's schedule: tedi's own, or for pti and fspace that of the paper, many "
+    "minutes a photo on a CPU.  [default: fast]",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change any setting of the method; repeatable.  Example: lr=0.01",
+)
 @plan_options
 @which_option
 @lying_option
@@ -89,6 +102,8 @@ def invert(
     method: str,
     steps: int | None,
     finish: int | None,
+    preset: str | None,
+    changes: tuple[str, ...],
     quality: str | None,
     budget: float | None,
     which: str | int,
@@ -113,6 +128,7 @@ def invert(
     tedi invert photo.jpg
     tedi invert photo.jpg --method optimize --show
     tedi invert photo.jpg --method fspace --no-align --show
+    tedi invert photo.jpg --method pti --set local=0.2 --set seed=1
     tedi invert photo.jpg --quality good --budget 20s
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
@@ -121,10 +137,10 @@ def invert(
 
     Paths go to stdout; progress, and photos that fail, to stderr.
     """  # noqa: D301
-    check_plan(quality, budget, "method", "steps", "finish")
+    check_plan(quality, budget, "method", "steps", "finish", "preset", "changes")
     files = _files(photos)
     exact = out is not None and bool(out.suffix) and not out.is_dir()
-    settings = _settings(method, steps, finish, dtype)
+    settings = _settings(method, steps, finish, dtype, preset=preset, changes=changes)
     run = Run(
         files,
         [_exact(out, len(files), which)] if out and exact else _names(files, out),
@@ -384,15 +400,52 @@ def _is_current(model: "Toolkit", weights: Any) -> bool:
     )
 
 
-def _settings(method: str, steps: int | None, finish: int | None, dtype: str = "float32") -> Any:
-    """Options of a method; None for one that has none."""
-    defaults: Any = getattr(INVERTERS[method], "defaults", None)
-    defaults = with_dtype(defaults, method, dtype)
-    changes = {"steps": steps, "finish": finish}
-    given = {name: value for name, value in changes.items() if value is not None}
-    if defaults is None and given:
-        raise UsageError(f"--{next(iter(given))}: {method} takes none; pass --method optimize")
-    return replace(defaults, **given) if defaults else None
+def _settings(
+    method: str,
+    steps: int | None,
+    finish: int | None,
+    dtype: str = "float32",
+    *,
+    preset: str | None = None,
+    changes: Sequence[str] = (),
+) -> Any:
+    """Options of a method; None for one that has none.
+
+    Args:
+        method: a name of `tedi.inversion.INVERTERS`.
+        steps: on previews; None for the schedule's.
+        finish: at full size; None for the schedule's.
+        dtype: of the networks while a code is sought, where the method has a choice.
+        preset: "published" for the paper's schedule; "fast" or None for tedi's own.
+        changes: single settings as NAME=VALUE.
+
+    Raises:
+        UsageError: the method has no such thing to set, or a value is none of its.
+    """
+    from tedi import config
+
+    options: Any = _schedule(method, preset)
+    numbers = {"steps": steps, "finish": finish}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if options is None:
+        asked = [*given, *(["set"] if changes else [])]
+        if asked:
+            raise UsageError(f"--{asked[0]}: {method} takes none; pass --method optimize")
+        return None
+    options = with_dtype(options, method, dtype)
+    for change in changes:
+        if (name := change.partition("=")[0]) in given:
+            raise UsageError(f"--set: {name} is given by --{name}, too; leave out one of them")
+    return config.changed(replace(options, **given), changes, where="--set")
+
+
+def _schedule(method: str, preset: str | None) -> Any:
+    """A method's options before anything is changed; None for one that has none."""
+    kind = INVERTERS[method]
+    if preset is not None and not hasattr(kind, "published"):
+        known = [name for name in INVERTERS if hasattr(INVERTERS[name], "published")]
+        raise UsageError(f"--preset: {method} has none; expected --method {' or '.join(known)}")
+    return getattr(kind, "published" if preset == "published" else "defaults", None)
 
 
 def _files(photos: Sequence[Path]) -> list[Path]:
@@ -443,14 +496,22 @@ def _bar(total: int | None, unit: str, *, shown: bool) -> Any:
     return tqdm(total=total, unit=unit, disable=None if shown else True)
 
 
+def _steps_of(settings: Any) -> int | None:
+    """Steps at most; None where the encoder knows."""
+    if settings.steps is None:
+        return None
+    pivot = getattr(settings, "pivot", "") == "optimize"
+    before = settings.pivot_steps + settings.pivot_finish if pivot else 0
+    return int(before + settings.steps + settings.finish)
+
+
 @contextmanager
 def _steps_bar(settings: Any, *, shown: bool) -> Iterator[Any]:
     """A bar of an optimisation's steps, as its `on_step`; None where there are none."""
     if settings is None or not shown:
         yield None
         return
-    total = None if settings.steps is None else settings.steps + settings.finish
-    with _bar(total, "step", shown=True) as bar:
+    with _bar(_steps_of(settings), "step", shown=True) as bar:
 
         def on_step(step: int, losses: Any, ws: Any) -> None:
             bar.set_postfix(loss=f"{sum(float(term.mean()) for term in losses.values()):.4f}")

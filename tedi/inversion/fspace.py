@@ -98,7 +98,10 @@ PUBLISHED = FSpaceOptions(
     details="mean",
     follows=False,
 )
-"""The paper's schedule and weights, all at full size; its d is LPIPS, its f₀ an encoder's."""
+"""The paper's schedule and weights, on full-size drawings, which the losses see at 256 px.
+
+The paper's d is LPIPS, its f₀ an encoder's.
+"""
 
 
 class BaseEncoder(Protocol):
@@ -132,7 +135,7 @@ class FSpace:
             that the generator's activations do not have.
     """
 
-    defaults = FSpaceOptions()
+    defaults, published = FSpaceOptions(), PUBLISHED
     starts_at_encoder = True
     reads_places = True
 

@@ -20,7 +20,8 @@ StyleGAN's equalised learning rate comes to.
 The defaults are quicker. Most steps look at previews, and tune the weights that previews and
 full-size pictures share; the last ones, `finish`, look at full-size drawings and tune all weights
 that draw. Their steps are larger, a term of identity is added, and L_R is weighed more and looked
-at now and then. `PUBLISHED` is the paper's schedule, full size throughout.
+at now and then. `PUBLISHED` is the paper's schedule: it draws at full size throughout, and its
+losses look, as all here, at those drawings reduced to the preview's size, 256 px.
 
 All rows of a call are of one person: one generator is tuned to all of them, each at its own pivot.
 """
@@ -97,7 +98,7 @@ PUBLISHED = TuningOptions(
     pivot_steps=400,
     pivot_finish=50,
 )
-"""The paper's schedule: 350 steps at full size.
+"""The paper's schedule: 350 steps on full-size drawings, which the losses see at 256 px.
 
 With LPIPS as in its program: `replace(PUBLISHED, perceptual=0.0, lpips=1.0, stop=0.06)`.
 """
@@ -118,7 +119,7 @@ class PivotalTuning:
             that is no network.
     """
 
-    defaults = TuningOptions()
+    defaults, published = TuningOptions(), PUBLISHED
     starts_at_encoder = True
 
     def __init__(
