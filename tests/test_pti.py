@@ -16,10 +16,11 @@ from torch import nn
 from tedi.checkpoints import delta, native
 from tedi.descent import ramp
 from tedi.errors import TediError, UsageError
+from tedi.generators.stylegan3 import StyleGAN3
 from tedi.generators.tuned import changes, tuned_copy, with_changes
 from tedi.inversion import INVERTERS
 from tedi.inversion.likeness import fit
-from tedi.inversion.pti import PUBLISHED, PivotalTuning, TuningOptions
+from tedi.inversion.pti import PUBLISHED, PivotalTuning, TuningOptions, weights_behind
 
 SLOTS, WIDTH, SIZE = 6, 8, 16
 SHARED = {"const", "early.weight", "early.bias", "steer.0.weight", "steer.1.weight"}
@@ -297,6 +298,21 @@ def test_the_pivot_may_be_optimised_or_given():
     assert torch.equal(make()(target, start=start).ws, start)
     with pytest.raises(UsageError, match=r"start: expected ws \(1, 6, 8\), got \(6, 8\)"):
         make()(target, start=start[0])
+
+
+def test_the_place_of_a_stylegan3_is_not_tuned():
+    """Weights of its Fourier input stay; a turn and a shift mean what they meant."""
+    torch.manual_seed(0)
+    generator = StyleGAN3(resolution=16, w_dim=8, z_dim=8, channel_base=64, num_layers=4)
+    generator.eval().requires_grad_(False)
+    found = make(generator, steps=1, finish=1)(photos(), start=torch.randn(1, 6, 8))
+    weights = dict(generator.named_parameters())
+    place = {name for name in weights if name.startswith("synthesis.input.")}
+    drawn = weights_behind(generator, lambda g, ws: g.synthesis(ws))
+    assert len(place) == 3
+    assert place <= drawn
+    moves = {name for name in drawn if weights[name].any()}  # steps are relative to a weight's size
+    assert differing(generator, found.generator) == moves - place != moves
 
 
 def test_stopping_while_the_pivot_is_looked_for_tunes_nothing():

@@ -75,6 +75,7 @@ class StyleGAN3(nn.Module):
     """
 
     name = "stylegan3"
+    place_prefix = "synthesis.input."  # names of the weights that say where pictures lie
 
     def __init__(
         self,
