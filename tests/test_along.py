@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from test_channels import Styled
 from test_hearing import Words
+from test_mapper import mapper, published
 from test_transform import network as stylegan3
 from tiny import TinyGenerator, code_reader, text_encoder, toolkit
 
@@ -117,6 +118,15 @@ def test_strips_end_with_directions(tedi_):
     record = read_provenance("b.png")
     assert record["strip"] == ["before", "axis", "bangs"]
     assert [len(column) for column in record["columns"]] == [0, 1, 2]
+
+
+def test_directions_follow_a_mapper(tedi_):
+    published(Path("afro.pt"), mapper(width=WIDTH, medium=2, fine=4))
+    call = ("edit", 7, "--mapper", "afro.pt", "--direction", "axis.npy=1", "--strength", "0.5")
+    status, out, err = tedi_(*call)
+    assert (status, out) == (0, ["seed7-afro-axis.png"]), err
+    steps = read_provenance(out[0])["edits"]
+    assert [(step["text"], step["strength"]) for step in steps] == [("afro", 0.5), ("axis", 1.0)]
 
 
 def test_another_file_of_the_name_is_refused(tedi_, model):
