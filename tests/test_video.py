@@ -995,6 +995,20 @@ def test_stylegan3_moves_the_face_from_the_command_line(
     assert packets("a.mp4", "audio") == packets("b.mp4", "audio") != []
 
 
+def test_a_clip_is_edited_along_a_direction(clip, tmp_path, moving_model, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("axis.npy", np.eye(moving_model.generator.width)[:1])
+    common = ["video", "in.mp4", "--end", "0.12", "--json", "--direction"]
+    for number in (0, 3):
+        assert run([*common, f"axis.npy={number}", "--out", f"{number}.mp4"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        [step] = told["edits"]
+        assert (step["text"], step["strength"], told["unheard"]) == ("axis", number, [])
+    assert not np.array_equal(read("0.mp4")[0], read("3.mp4")[0])
+    assert run([*common, "none.npy=1", "--out", "b.mp4"]) in (1, 2)
+    assert "none.npy" in capsys.readouterr().err
+
+
 def test_a_generator_of_another_w_is_told_of_at_once(clip, tmp_path, moving_model, capsys):
     moving_model._text = None
     assert run(["video", str(clip), "smiling", "--out", str(tmp_path / "a.mp4")]) == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.asked import is_given, mapper_option, read_asked
+from tedi.cli.asked import Along, direction_option, is_given, mapper_option, read_asked
 from tedi.cli.faces import MAX_STRENGTH, Step
 from tedi.cli.generate import _exists, _load
 from tedi.cli.options import Which, device_option, models_of, models_option
@@ -72,6 +72,7 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="How a text changes a code.",
 )
 @mapper_option
+@direction_option
 @click.option(
     "--face",
     "which",
@@ -160,6 +161,7 @@ def video(
     strength: tuple[float, ...],
     method: str,
     mappers: tuple[Path, ...],
+    directions: tuple[Along, ...],
     which: str | int,
     anyone: bool,
     out: Path | None,
@@ -197,6 +199,7 @@ def video(
     tedi video in.mp4 "smiling" --out out.mp4 --resume
     tedi video in.mp4 "smiling" --tune --key-frames 10
     tedi video in.mp4 "smiling" --generator my-stylegan3.safetensors --field 0.1
+    tedi video in.mp4 --direction smile=2 --direction red.safetensors=1.5
     tedi video in.mp4 --mapper afro.pt --generator my.pkl --encoder my-e4e.pt
 
     TEXT needs a generator whose W tedi's words know; with another, and an encoder of its
@@ -213,14 +216,14 @@ def video(
         raise UsageError("--key-frames: is for --tune; pass that, too, or leave it out")
     if crop == "face" and is_given("field"):
         raise UsageError("--field: is for --crop first; pass that, or leave it out")
-    asked = read_asked(texts, method, mappers)
-    if not asked.texts:
+    asked = read_asked(texts, method, mappers, directions)
+    if not asked.labels:
         raise UsageError(
-            'give what to change, as in: tedi video in.mp4 "smiling", or --mapper FILE'
+            'give what to change, as in: tedi video in.mp4 "smiling", or --mapper or --direction'
         )
-    steps = _steps(asked.texts, strength, asked.method)
+    steps = (*_steps(asked.texts, strength, asked.method), *asked.directions)
     source = open_source(video, start=start, end=end)
-    path = out or _free(f"{video.stem}-{slug(' '.join(asked.texts))}.mp4")
+    path = out or _free(f"{video.stem}-{slug(' '.join(asked.labels))}.mp4")
     check_out(path, source, audio=audio)
     if os.path.lexists(path) and not (overwrite or dry_run):
         raise _exists(path)
