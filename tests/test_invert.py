@@ -22,7 +22,7 @@ from tedi.cli import run
 from tedi.cli.budget import Budget
 from tedi.cli.invert import PICTURES
 from tedi.cli.invert import invert as command
-from tedi.errors import TediError
+from tedi.errors import TediError, UsageError
 from tedi.faces import Alignment, Detected
 from tedi.inversion import INVERTERS
 
@@ -242,6 +242,69 @@ def test_settings_that_are_refused(tedi_, model, options, says):
     assert err.startswith(f"tedi: {says}")
 
 
+TOGETHER = ("--method", "pti", "--together", "--steps", 3, "--finish", 1, "--out", "codes")
+SHARED = Path("codes/together-generator.safetensors")
+
+
+def test_photos_of_one_person_share_a_generator(tedi_, model):
+    """A code for each, drawn by one file; those that are there are not made again."""
+    given = [photo(f"in/{number}.png", seed=number) for number in range(3)]
+    status, out, err = tedi_("invert", *given, *TOGETHER, "--show", "--json")
+    assert status == 0, err
+    told = [json.loads(line) for line in out]
+    assert [each["path"] for each in told] == [f"codes/{n}.safetensors" for n in range(3)]
+    assert {each["generator"]["file"] for each in told} == {SHARED.name}
+    assert len(list(Path("codes").glob("*-generator.safetensors"))) == 1
+    photos = [model.photos.open(path)[0] for path in given]
+    options = INVERT._settings("pti", 3, 1)
+    found = model.photos.tune(photos, options=options)
+    tuned = model.load_generator(SHARED)
+    for row, each in enumerate(told):
+        ws = codes.load(Path(each["path"]), slots=16, width=8)
+        assert torch.equal(ws, found.ws[row])
+        drawn = tuned.synthesis(ws[None])
+        torch.testing.assert_close(drawn, found.generator.synthesis(ws[None]), rtol=0, atol=0.01)
+        figure = float(found.extras["figures"]["pixel"][row])
+        assert each["figures"]["mse"] == pytest.approx(figure, rel=1e-4)
+    alone = model.photos.invert(photos[0], method="pti", options=options)
+    assert not torch.equal(alone.generator.synthesis(ws[None]), found.generator.synthesis(ws[None]))
+    seen = model.photos.encoder.seen
+    assert tedi_("invert", *given, *TOGETHER)[:2] == (0, [each["path"] for each in told])
+    assert model.photos.encoder.seen == seen
+
+
+def test_one_of_several_that_is_gone_is_made_again_as_it_was(tedi_, model):
+    given = [photo(f"in/{number}.png", seed=number) for number in range(2)]
+    tedi_("invert", *given, *TOGETHER)
+    paths = [Path(f"codes/{number}.safetensors") for number in range(2)]
+    before = [codes.load(path, slots=16, width=8) for path in paths]
+    tuned = model.load_generator(SHARED).state_dict()
+    paths[1].unlink()
+    assert tedi_("invert", *given, *TOGETHER)[0] == 0
+    for path, ws in zip(paths, before, strict=True):
+        assert torch.equal(codes.load(path, slots=16, width=8), ws)
+        assert codes.load_record(path)["generator"]["sha256"] == zoo.sha256(SHARED)
+    again = model.load_generator(SHARED).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in tuned.items())
+    record = codes.load_record(paths[0])
+    stopped = record | {"generator": record["generator"] | {"sha256": "0" * 64}}
+    codes.save(paths[0], before[0], json.dumps(stopped), exist="overwrite")
+    assert tedi_("invert", *given, *TOGETHER)[0] == 0
+    assert codes.load_record(paths[0])["generator"]["sha256"] == zoo.sha256(SHARED)
+    status, _, err = tedi_("invert", *given, photo("in/2.png", seed=2), *TOGETHER)
+    assert status == 1
+    assert "codes/0.safetensors: exists and is another code; pass --overwrite or --out" in err
+    others = [photo(f"others/{name}.png", seed=7) for name in "ab"]
+    status, _, err = tedi_("invert", *others, *TOGETHER)
+    assert status == 1
+    assert "codes/together-generator.safetensors: already exists" in err
+
+
+def test_no_photo_cannot_be_tuned_to(model):
+    with pytest.raises(UsageError, match="photos: expected one or more, got none"):
+        model.photos.tune([])
+
+
 # --- folders -------------------------------------------------------------------------------------
 
 
@@ -393,6 +456,19 @@ def test_photos_of_one_stem_are_told_apart(tedi_):
             "--out: --face all needs a folder",
         ),
         (["a.png", "--no-align", "--face", "all"], 2, "--face: with --no-align each photo is"),
+        (
+            ["a.png", "b.png", "--together"],
+            2,
+            "--together: one generator is tuned to all photos; p",
+        ),
+        (["a.png", "--together", "--method", "pti"], 2, "--together: expected two photos or more"),
+        (["a.png", "--quality", "best", "--together"], 2, "--together: one generator is tuned to"),
+        (
+            ["a.png", "b.png", "--together", "--method", "pti", "--face", "all"],
+            2,
+            "--together: is for one person; leave out --face all",
+        ),
+        (["a.png", "no.png", "--together", "--method", "pti"], 1, "no.png: no such file"),
         (["a.png", "--face", "0"], 2, "expected largest, all or a number from 1, got '0'"),
         (["a.png", "--method", "ptl"], 2, "'ptl' is not one of"),
         ([], 2, "Missing argument 'PHOTOS...'"),
@@ -417,6 +493,8 @@ def test_help_shows_commands_that_run(tedi_):
     assert len(shown) >= 4
     photo("photo.jpg")
     photo("group.jpg", faces=2)
+    photo("me.jpg")
+    photo("me2.jpg", seed=1)
     photo("holiday/x.jpg")
     for number, line in enumerate(shown):
         (Path() / str(number)).mkdir()

@@ -3,9 +3,10 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,12 @@ CHOSEN = ("inversion", "settings", "plan")
     metavar="NAME=VALUE",
     help="Change any setting of the method; repeatable.  Example: lr=0.01",
 )
+@click.option(
+    "--together",
+    is_flag=True,
+    help="All photos are of one person: --method pti tunes one generator to them all, "
+    "together-generator.safetensors.",
+)
 @plan_options
 @which_option
 @lying_option
@@ -104,6 +111,7 @@ def invert(
     finish: int | None,
     preset: str | None,
     changes: tuple[str, ...],
+    together: bool,
     quality: str | None,
     budget: float | None,
     which: str | int,
@@ -129,6 +137,7 @@ def invert(
     tedi invert photo.jpg --method optimize --show
     tedi invert photo.jpg --method fspace --no-align --show
     tedi invert photo.jpg --method pti --set local=0.2 --set seed=1
+    tedi invert me.jpg me2.jpg --method pti --together
     tedi invert photo.jpg --quality good --budget 20s
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
@@ -153,6 +162,7 @@ def invert(
         preview=preview,
         overwrite=overwrite,
         as_json=as_json,
+        together=together,
         quality=quality,
         budget=budget,
     )
@@ -178,6 +188,7 @@ class Run:
         preview: at 256 px.
         overwrite: replace codes.
         as_json: tell records, not paths.
+        together: one generator is tuned to all photos.
         quality: what chooses the method, as `tedi.inversion.plan` has it; None and …
         budget: … no seconds that it may take: `method` says which.
     """
@@ -193,6 +204,7 @@ class Run:
     preview: bool
     overwrite: bool
     as_json: bool
+    together: bool = False
     quality: str | None = None
     budget: float | None = None
 
@@ -205,12 +217,25 @@ class Run:
         """Raises what is known to fail before anything is loaded."""
         if not self.align and self.which != "largest":
             raise UsageError("--face: with --no-align each photo is one face; leave one of them")
+        if self.together:
+            self._check_together()
         for file in self.files:
-            if len(self.files) == 1 and not file.is_file():
+            if (len(self.files) == 1 or self.together) and not file.is_file():
                 raise TediError(f"{file}: no such file")
+
+    def _check_together(self) -> None:
+        """Raises a UsageError for what is not one generator of one face a photo."""
+        if self.planned or self.method != "pti":
+            raise UsageError("--together: one generator is tuned to all photos; pass --method pti")
+        if self.which == "all":
+            raise UsageError("--together: is for one person; leave out --face all")
+        if len(self.files) == 1:
+            raise UsageError("--together: expected two photos or more, got one")
 
     def write(self, model: "Toolkit") -> None:
         """Invert one photo after the other; those that fail are told of at the end."""
+        if self.together:
+            return self._together(model)
         failed = []
         with _bar(len(self.files), "photo", shown=len(self.files) > 1) as bar:
             for file, name in zip(self.files, self.names, strict=True):
@@ -239,13 +264,60 @@ class Run:
                 continue
             self._write(model, photo, path)
 
+    def _together(self, model: "Toolkit") -> None:
+        """Codes of one person's faces, and the generator that draws them all.
+
+        Raises:
+            TediError: a photo fails, or a file of another code or generator is there.
+        """
+        paths = [self._named(name, self.which) for name in self.names]
+        pairs = list(zip(self.files, paths, strict=True))
+        made = [self._made(model, file, None, path) for file, path in pairs]
+        shared = paths[0].with_name(f"together{CODE}")
+        there = [record for record in made if record is not None]
+        if len(there) == len(paths) and _drawn_by(there, beside(shared)):
+            for path, record in zip(paths, there, strict=True):
+                self._tell(path, record)
+            return
+        begun = self.overwrite or any(os.path.lexists(path) for path in paths)  # all are of this
+        if not begun and os.path.lexists(beside(shared)):
+            raise _exists(beside(shared))
+        photos = [
+            model.photos.open(file, face=self.which, aligned=not self.align)[0]
+            for file in self.files
+        ]
+        with _steps_bar(self.settings, shown=True) as on_step:
+            found = model.photos.tune(photos, options=self.settings, on_step=on_step)
+        about = json.dumps(self._record(model, photos[0].sha256, self.which))
+        told = write_changed(model, found.generator, shared, about, exist="overwrite")
+        for row, (photo, path) in enumerate(zip(photos, paths, strict=True)):
+            figures = {n: value[row : row + 1] for n, value in found.extras["figures"].items()}
+            extras = {**found.extras, "figures": figures}
+            one = replace(found, ws=found.ws[row : row + 1], extras=extras)
+            self._save(model, photo, path, one, {"generator": told})
+
+    @cached_property
+    def _hashes(self) -> list[str]:
+        from tedi import zoo
+
+        return [zoo.sha256(file) for file in self.files]
+
     def _named(self, name: Path, which: Any) -> Path:
         if which == "largest" or self.exact:
             return name
         return name.with_name(f"{name.name.removesuffix(CODE)}-face{which}{CODE}")
 
     def _done(self, model: "Toolkit", file: Path, photo: "Photo | None", path: Path) -> bool:
-        """Whether all of a face's files are there and its code was made just so; they are told of.
+        """Whether a code is made, as `_made` has it; it is told of."""
+        there = self._made(model, file, photo, path)
+        if there is not None:
+            self._tell(path, there)
+        return there is not None
+
+    def _made(
+        self, model: "Toolkit", file: Path, photo: "Photo | None", path: Path
+    ) -> dict[str, Any] | None:
+        """The record of a face whose files are all there, its code made just so; else None.
 
         Raises:
             TediError: another file is there.
@@ -254,7 +326,7 @@ class Run:
         from tedi.checkpoints import codes
 
         if self.overwrite or not os.path.lexists(path):
-            return False
+            return None
         if not file.is_file():
             raise TediError(f"{file}: no such file")
         try:
@@ -268,16 +340,20 @@ class Run:
         if alike != json.loads(json.dumps(wanted)) or not _is_current(model, there.get("weights")):
             raise TediError(f"{path}: exists and is another code; pass --overwrite or --out")
         if self.show and not _shown(path).is_file():
-            return False
-        if "generator" in there and not beside(path).is_file():
-            return False
-        self._tell(path, there)
-        return True
+            return None
+        own = there.get("generator")
+        if own is not None and not path.with_name(Path(str(own.get("file"))).name).is_file():
+            return None
+        return there
 
     def _record(self, model: "Toolkit", sha256: str, face: Any) -> dict[str, Any]:
         """What is known of a code before it is made."""
         made = model.record_of("", 0)
-        asked = {"quality": self.quality, "budget": self.budget} if self.planned else {}
+        asked: dict[str, Any] = {}
+        if self.planned:
+            asked = {"quality": self.quality, "budget": self.budget}
+        elif self.together:
+            asked = {"together": self._hashes}
         return {
             "command": "invert",
             "sha256": sha256,
@@ -291,9 +367,19 @@ class Run:
         }
 
     def _write(self, model: "Toolkit", photo: "Photo", path: Path) -> None:
+        self._save(model, photo, path, *self._inverted(model, photo, path))
+
+    def _save(
+        self,
+        model: "Toolkit",
+        photo: "Photo",
+        path: Path,
+        inversion: "Inversion",
+        chosen: dict[str, Any],
+    ) -> None:
+        """The code of a face, and what lies beside it; `chosen` is more for the record."""
         from tedi.checkpoints import codes
 
-        inversion, chosen = self._inverted(model, photo, path)
         face = photo.number if self.which == "all" else self.which
         record = {
             **self._record(model, photo.sha256, face),
@@ -304,7 +390,7 @@ class Run:
             "steps": inversion.extras.get("steps", 0),
             "weights": _weights(model),
         }
-        if inversion.generator is not model.generator:
+        if inversion.generator is not model.generator and "generator" not in record:
             # Replaced like the code, and before it: a code that is there has its generator.
             told = write_changed(
                 model, inversion.generator, path, json.dumps(record), exist="overwrite"
@@ -383,6 +469,14 @@ def _figures(inversion: "Inversion") -> dict[str, float]:
 def _weights(model: "Toolkit") -> dict[str, str]:
     """Hashes by name of all that a code depends on; texts are none of it."""
     return model.drawn_by | model.photos.weights
+
+
+def _drawn_by(records: Sequence[Mapping[str, Any]], file: Path) -> bool:
+    """Whether all codes are of the generator in one file; a run that was stopped leaves others."""
+    from tedi import zoo
+
+    sha = zoo.sha256(file)
+    return all(record["generator"] == {"file": file.name, "sha256": sha} for record in records)
 
 
 def _is_current(model: "Toolkit", weights: Any) -> bool:

@@ -186,6 +186,34 @@ class Photos:
         Raises:
             UsageError: unknown method, or options for one that has none.
         """
+        return self._inverter(method, options)(photo.image.to(self.generator.w_avg), on_step)
+
+    def tune(
+        self,
+        photos: Sequence[Photo],
+        *,
+        options: Schedule | None = None,
+        on_step: OnStep | None = None,
+    ) -> Inversion:
+        """The codes of one person's faces, and one generator that is tuned to draw them all.
+
+        Pivotal tuning, see `tedi.inversion.pti`.
+
+        Args:
+            photos: of `open`.
+            options: of the method; None for its own.
+            on_step: told of every step; see `tedi.descent.descend`.
+
+        Raises:
+            UsageError: no photo.
+        """
+        if not photos:
+            raise UsageError("photos: expected one or more, got none")
+        target = torch.cat([photo.image for photo in photos])
+        return self._inverter("pti", options)(target.to(self.generator.w_avg), on_step)
+
+    def _inverter(self, method: str, options: Schedule | None) -> Inverter:
+        """A method with its networks."""
         kind, needs_encoder = INVERTERS[method], True
         known: dict[str, Any] = {"maps": self.features.maps, "describe": self.identity}
         if hasattr(kind, "defaults"):
@@ -197,7 +225,7 @@ class Photos:
             known["reader"] = self.reader
         encoder = self.encoder if needs_encoder else None
         inverter: Inverter = kind(self.generator, encoder, **known)
-        return inverter(photo.image.to(self.generator.w_avg), on_step)
+        return inverter
 
     def plan(
         self,
