@@ -48,7 +48,9 @@ class LookOptions:
 class Echo:
     """An encoder of pictures alone, which is asked what it reads of the drawing, too.
 
-    The move is the difference of what it reads of the two pictures, E(x) - E(G(w)).
+    The move is the difference of what it reads of the two pictures, E(x) - E(G(w)). The shipped
+    encoder gains nothing by it: on 12 photos it had been trained with, perceptual distance of
+    previews rose look by look from 1.00 to 1.18, 1.29, 1.37 and 1.50, so that first codes are kept.
 
     Args:
         encoder: pictures -> codes.
