@@ -300,6 +300,13 @@ def test_one_of_several_that_is_gone_is_made_again_as_it_was(tedi_, model):
     assert "codes/together-generator.safetensors: already exists" in err
 
 
+def test_a_photo_by_the_name_of_the_shared_generator_is_refused(tedi_):
+    given = photo("a.png"), photo("together-generator.png", seed=1)
+    status, _, err = tedi_("invert", *given, *TOGETHER)
+    assert status == 2
+    assert "codes/together-generator.safetensors: is the generator's name; rename" in err
+
+
 def test_no_photo_cannot_be_tuned_to(model):
     with pytest.raises(UsageError, match="photos: expected one or more, got none"):
         model.photos.tune([])

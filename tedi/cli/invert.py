@@ -268,12 +268,15 @@ class Run:
         """Codes of one person's faces, and the generator that draws them all.
 
         Raises:
+            UsageError: a code and the generator have one name.
             TediError: a photo fails, or a file of another code or generator is there.
         """
         paths = [self._named(name, self.which) for name in self.names]
         pairs = list(zip(self.files, paths, strict=True))
         made = [self._made(model, file, None, path) for file, path in pairs]
         shared = paths[0].with_name(f"together{CODE}")
+        if beside(shared) in paths:
+            raise UsageError(f"{beside(shared)}: is the generator's name; rename that photo")
         there = [record for record in made if record is not None]
         if len(there) == len(paths) and _drawn_by(there, beside(shared)):
             for path, record in zip(paths, there, strict=True):
