@@ -580,7 +580,7 @@ def test_an_edit_that_changes_nothing_gives_the_frame_back():
 def test_small_changes_are_added_and_large_ones_drawn():
     torch.manual_seed(0)
     photo = torch.rand(1, 3, 64, 64) * 0.4 - 0.2
-    before = photo + 0.02
+    before = photo.clone()
     small = keep(photo, before, before + 0.04)
     assert small == pytest.approx(photo + 0.04, abs=1e-5)
     after = torch.full_like(photo, 0.9)
@@ -590,6 +590,25 @@ def test_small_changes_are_added_and_large_ones_drawn():
     assert (keep(photo, before, after, share=0) == after).all()
     with pytest.raises(UsageError, match="--detail"):
         keep(photo, before, after, share=1.5)
+
+
+@pytest.mark.parametrize("field", [0.0, 0.25])
+def test_what_is_drawn_has_the_light_of_the_photo(field):
+    """A code that drew the face too bright leaves no bright patch where the edit changes much."""
+    torch.manual_seed(0)
+    before = torch.rand(1, 3, 96, 96) * 0.4
+    tint = torch.tensor([0.7, 0.8, 0.75]).view(1, 3, 1, 1)
+
+    def dim(image):
+        return tint * (image + 1) - 1
+
+    after = before.clone()
+    after[..., 48:] -= 0.5
+    kept = keep(dim(before), before, after, field=field)
+    assert kept == pytest.approx(dim(after), abs=2e-3)
+    far = keep(dim(before), before - 0.9, after - 0.9, field=field)  # another face, not its light
+    assert far[..., :20] == pytest.approx(dim(before)[..., :20], abs=2e-3)
+    assert (keep(dim(before), before, after, share=0.0) == after).all()
 
 
 # --- two passes ----------------------------------------------------------------------------------
@@ -1021,7 +1040,7 @@ def test_a_generator_of_another_w_is_told_of_at_once(clip, tmp_path, moving_mode
 
 def test_the_ground_about_a_head_stays_the_photo():
     photo = torch.rand(1, 3, 64, 64) * 0.4 - 0.2
-    before, after = photo + 0.02, torch.full_like(photo, 0.9)
+    before, after = photo.clone(), torch.full_like(photo, 0.9)
     head = torch.zeros(1, 1, 16, 16)
     head[:, :, :, :8] = 1
     kept = keep(photo, before, after, head=head)

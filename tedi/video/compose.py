@@ -20,6 +20,9 @@ from tedi.masks import fit_mask, soften
 _NEAR, _FEATHER = 20.0, 8.0
 CHANGED = (0.08, 0.2)  # mean change nearby, of 2, that is added, and that is drawn anew
 MISSED = (0.08, 0.3)  # mean error of the inversion nearby at which additions begin to go, and go
+_INNER = ((0.42, 0.74), (0.34, 0.66))  # of an aligned face: rows from brows to lips, columns
+_GAIN = 1.6  # times that the light of a drawing may differ from the photo's
+_BLACK = 0.02  # least level, of 2, that light is read at
 _RIM = 0.5  # cells over which the border is soft between what may change and what may not
 _MARGIN = 0.2  # sides around a face's square that are cut out with it
 
@@ -41,7 +44,8 @@ def keep(
     Where much changes nearby, the drawing is shown; where little does, that little is added to the
     photo, as far as the code drew the photo there. A head's outline that an edit moves by a hair is
     left alone so: what the code took for the outline may lie elsewhere in the photo, and a line
-    would show beside it that moves with the face.
+    would show beside it that moves with the face. The code may miss how bright the photo is: then
+    drawings are given its light first, or what is drawn and what is kept would meet in a seam.
 
     Args:
         photo: the aligned face (N, 3, S, S).
@@ -61,11 +65,24 @@ def keep(
     if not 0 <= share <= 1:
         raise UsageError(f"--detail: expected 0 to 1, got {share}")
     scale = photo.shape[-1] / (1 + 2 * field) / 1024
+    light, drawn = _light(photo, before, field), after
+    before, after = ((light * (image + 1) - 1).clamp(-1, 1) for image in (before, after))
     changed = soften(_rising(_nearby(after - before, _NEAR * scale), *CHANGED), _FEATHER * scale)
     trusted = 1 - _rising(_nearby(photo - before, _NEAR * scale), *MISSED)
     step = (1 - changed) * trusted * (after - before) + changed * (after - photo)
     kept = photo + (step if head is None else step * fit_mask(head, photo))
-    return after + share * (kept - after)
+    return drawn + share * (kept - drawn)
+
+
+def _light(photo: Tensor, before: Tensor, field: float) -> Tensor:
+    """Times (N, 3, 1, 1) that a photo's inner face is as bright as its drawing, by its median."""
+    side = photo.shape[-1]
+    rows, columns = (
+        slice(*(round(side * (at + field) / (1 + 2 * field)) for at in span)) for span in _INNER
+    )
+    ratio = (photo[..., rows, columns] + 1) / (before[..., rows, columns] + 1).clamp_min(_BLACK)
+    times = ratio.flatten(2).median(dim=2).values[..., None, None]
+    return times.clamp(1 / _GAIN, _GAIN)
 
 
 def may_change(photo: Tensor, before: Tensor, after: Tensor) -> Tensor:
