@@ -1,5 +1,6 @@
 """Generators and encoders from files of one's own, in every command that draws or inverts."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tedi.cli import run as cli_run
 from tedi.encoders.psp import Encoder4Editing
 from tedi.generators.reslotted import Reslotted
 from tedi.generators.stylegan2 import StyleGAN2
+from tedi.generators.stylegan3 import StyleGAN3
 from tedi.images import read_provenance
 
 TINY = "32,32,32,16,16"  # channels from 4 to 64 px
@@ -54,6 +56,19 @@ def kin(tmp_path_factory, generator):
     state["mapping.w_avg"] = generator.w_avg
     network.load_state_dict(state)
     return save(tmp_path_factory.mktemp("kin") / "kin.safetensors", network)
+
+
+@pytest.fixture(scope="module")
+def turning(tmp_path_factory, generator):
+    """A StyleGAN3 of 32 px whose mean of W is FFHQ's."""
+    torch.manual_seed(0)
+    network = StyleGAN3(resolution=32, channel_base=256, channel_max=12, num_layers=5)
+    network.mapping.w_avg.copy_(generator.w_avg)
+    path = tmp_path_factory.mktemp("turning") / "turning.safetensors"
+    state = network.state_dict()
+    found = bundle.bundle_of("generator", "stylegan3", state, str(path), config=network.config)
+    bundle.save(path, {"G_ema": found})
+    return path
 
 
 @pytest.fixture
@@ -157,6 +172,53 @@ def test_slots_of_two_generators_meet_by_resolution(generator):
     assert torch.equal(view.widen(ws)[:, 15:], ws[:, 15:].expand(1, 3, 512))
     assert view.layers("coarse") == generator.layers("coarse")
     assert torch.equal(view.preview(ws), view.generator.preview(view.widen(ws)))
+
+
+def test_a_small_stylegan3_of_the_same_w_understands_words(tedi_, turning):
+    more = ("--generator", turning, "--seed", 3, "--method", "move")
+    status, _, err = tedi_("generate", "a smiling woman", *more, "--out", "woman.png")
+    assert status == 0, err
+    status, _, err = tedi_("generate", "--generator", turning, "--seed", 3, "--out", "plain.png")
+    assert status == 0, err
+    model = tedi.load(generator=turning)
+    plain, woman = (
+        model.generate(text, seeds=[3], method="move")[0].ws for text in ("", "a smiling woman")
+    )
+    older = model.edit(woman, "older", method="move")[0].ws
+    for before, after in ((plain, woman), (woman, older)):
+        assert torch.allclose(before[0], after[0], atol=1e-6)  # the place stays
+        assert ((before - after)[1:].norm(dim=1) > 0.1).all()
+
+
+def test_slots_of_a_stylegan3_meet_by_what_they_draw(turning, generator):
+    own = bundle.open_generator(turning)
+    assert own.details() == pytest.approx([4, 4, 8, 16, 32, 32, 32])
+    view = Reslotted(own, generator)
+    ws = torch.randn(1, 16, 512)
+    wide = view.widen(ws)
+    assert torch.equal(wide[0, 0], own.w_avg)
+    assert torch.allclose(
+        wide[:, 1:4], torch.stack([ws[:, 0], ws[:, 1:3].mean(1), ws[:, 3:5].mean(1)], 1)
+    )
+    assert torch.equal(wide[:, 4:6], ws[:, 5:7])
+    codes = torch.randn(1, 7, 512)
+    assert torch.equal(view.seen(codes)[:, :5], codes[:, [1, 2, 2, 3, 3]])
+
+
+def test_an_edit_looks_at_what_a_changed_generator_of_the_same_w_draws(turning):
+    model, drawn = tedi.load(generator=turning), []
+    own = copy.deepcopy(model.generator)
+    for name, network in (("usual", model.generator), ("own", own)):
+        draw = network.preview
+        network.preview = lambda ws, name=name, draw=draw: drawn.append(name) or draw(ws)
+    ws = model.generate("", seeds=[3], preview=True)[0].ws[None]
+    drawn.clear()
+    how = {"strength": 1.0, "method": "default"}
+    model.moved(ws, "smiling", **how, generator=own)
+    assert set(drawn) == {"own"}
+    drawn.clear()
+    model.moved(ws, "smiling", **how)
+    assert set(drawn) == {"usual"}
 
 
 # --- commands that measure it --------------------------------------------------------------------

@@ -29,6 +29,7 @@ from tedi.editing import USES
 from tedi.editing.text import Search
 from tedi.encoders.text import Reading, TextEncoder
 from tedi.generators.based import Based
+from tedi.generators.reslotted import Reslotted
 from tedi.interfaces import Generator
 
 STEPS = Schedule(steps=16, lr=0.1, rise=0.2, fall=0.5, patience=0)
@@ -103,7 +104,9 @@ class Look:
     def _drawn(self, codes: Tensor) -> Tensor:
         """Previews, upright: those of a face that base codes draw turned are turned back."""
         image = self.generator.preview(codes).float().clamp(-1, 1)
-        return self.generator.upright(image) if isinstance(self.generator, Based) else image
+        drawing: Generator = self.generator
+        drawing = drawing.generator if isinstance(drawing, Reslotted) else drawing
+        return drawing.upright(image) if isinstance(drawing, Based) else image
 
     def _seen(self, image: Tensor) -> Tensor:
         """Log-probabilities (N, V) of what pictures show."""

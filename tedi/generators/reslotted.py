@@ -1,19 +1,26 @@
 """A generator under the slots of another one that has the same W.
 
 StyleGAN2-FFHQ and what was distilled from it map noise to the same w, but count their slots apart:
-18 and 16. What learned codes of one can so work on the other.
+18 and 16, and fewer where pictures are smaller. What learned codes of one can so work on the other.
 """
+
+from math import log2
 
 import torch
 from torch import Tensor
 
+from tedi.generators.based import Based
+from tedi.generators.stylegan3 import StyleGAN3
 from tedi.interfaces import Generator
 
 
 class Reslotted:
     """A generator whose codes are those of `like`, slot for slot of the same resolution.
 
-    Where `generator` has more slots at a resolution, the last of `like` there rules them, too.
+    Where `generator` has more slots at a resolution, the last of `like` there rules them, too;
+    where it has fewer, each takes the mean of those that it stands for. A StyleGAN3's slots count
+    by the finest detail that they draw. Its slot 0 is the place of the face, which codes of `like`
+    do not tell: it is `w_avg`, which draws faces upright (`StyleGAN3.pseudo_aligned`).
 
     Args:
         generator: that draws.
@@ -24,18 +31,29 @@ class Reslotted:
         self.generator, self.like = generator, like
         self.name, self.resolution = generator.name, generator.resolution
         self.slots, self.width, self.w_avg = like.slots, generator.width, generator.w_avg
-        theirs = [_place(like, slot) for slot in range(like.slots)]
-        ours = [_place(generator, slot) for slot in range(generator.slots)]
-        self._wide = [_nearest(place, theirs) for place in ours]
+        theirs, ours = _places(like), _places(generator)
         self._seen = [_nearest(place, ours) for place in theirs]
+        drawn = [n for n, (octave, _) in enumerate(theirs) if octave <= max(ours)[0]]
+        self._wide = [
+            [n for n in drawn if self._seen[n] == slot] or [_nearest(place, theirs)]
+            for slot, place in enumerate(ours)
+        ]
+        self._first = _first(generator)
 
     def to(self, device: torch.device) -> "Reslotted":
         """The same on another device."""
         return Reslotted(self.generator.to(device), self.like)
 
+    def changed(self, generator: Generator) -> "Reslotted":
+        """Another generator of the same slots, such as an inversion's, under those of `like`."""
+        return Reslotted(generator, self.like)
+
     def widen(self, ws: Tensor) -> Tensor:
         """Codes of `like` (N, L, C) as those of the generator, new."""
-        return ws[:, self._wide]
+        wide = torch.stack([ws[:, slots].mean(dim=1) for slots in self._wide], dim=1)
+        if self._first is not None:
+            wide[:, 0] = self._first.to(wide)
+        return wide
 
     def seen(self, ws: Tensor) -> Tensor:
         """Codes of the generator as those of `like` (N, L, C), new."""
@@ -78,16 +96,36 @@ class Reslotted:
         return self.generator.preview_from(features, self.widen(ws))
 
 
-Place = tuple[int, int]
+Place = tuple[float, int]
+
+
+def _places(generator: Generator) -> list[Place]:
+    """What each slot draws: a resolution in octaves, and which of its slots it is."""
+    origin = _origin(generator)
+    if isinstance(origin, StyleGAN3):
+        octaves = [0.0, *(round(log2(size), 6) for size in origin.details()[1:])]
+        return [(octave, octaves[:n].count(octave)) for n, octave in enumerate(octaves)]
+    return [_place(generator, slot) for slot in range(generator.slots)]
 
 
 def _place(generator: Generator, slot: int) -> Place:
-    """The resolution that a slot belongs to, in octaves, and which of its slots it is."""
     for octave in range(2, generator.resolution.bit_length()):
         slots = generator.layers(2**octave)
         if slot in slots:
             return octave, slots.index(slot)
     raise AssertionError(f"slot {slot} belongs to no resolution")
+
+
+def _origin(generator: Generator) -> Generator:
+    """The network that draws; of a face with a base code, the one behind it."""
+    return generator.generator if isinstance(generator, Based) else generator
+
+
+def _first(generator: Generator) -> Tensor | None:
+    """What slot 0 (C,) is where codes of others do not tell it: a StyleGAN3's place; else None."""
+    if not isinstance(_origin(generator), StyleGAN3):
+        return None
+    return generator.codes[0, 0] if isinstance(generator, Based) else generator.w_avg
 
 
 def _nearest(place: Place, places: list[Place]) -> int:

@@ -226,6 +226,11 @@ class StyleGAN3(nn.Module):
             raise UsageError(f"layers: expected one of {', '.join(map(str, groups))}, got {group}")
         return groups[group]
 
+    def details(self) -> list[float]:
+        """Size in pixels of the finest detail that each slot draws, twice the cutoff there."""
+        table = [layer.layer for layer in self.synthesis.layers]
+        return [2 * table[0].source.cutoff, *(2 * layer.target.cutoff for layer in table)]
+
     def _rates(self) -> list[int]:
         """Sampling rate at each slot."""
         table = [layer.layer for layer in self.synthesis.layers]

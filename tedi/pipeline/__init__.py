@@ -165,7 +165,7 @@ class Toolkit:
         if self._known is None:
             return move(ws)
         seen = self.seen(ws)
-        return ws + self._known.widen(move(seen) - seen)
+        return ws + self._known.widen(move(seen)) - self._known.widen(seen)
 
     def content(
         self,
@@ -261,7 +261,8 @@ class Toolkit:
         jobs = iter(jobs)
         said: dict[str, Reading] = {}
         while batch := list(itertools.islice(jobs, batch_size)):
-            plain = content is not None or self._text is None  # a seed's face without words
+            # A seed's face without words.
+            plain = content is not None or self._text is None or self.photos.foreign is not None
             texts = [prompt for prompt, _ in batch if prompt or not plain]
             said = self._read(texts, said, anyway=anyway) if texts else {}
             # Code by code: one does not depend on its neighbours.
@@ -442,14 +443,15 @@ class Toolkit:
         Raises:
             UsageError: unknown method.
         """
-        if generator is None or generator is self.generator or self._known:
-            generator, ways = self._known or self.generator, self._ways
+        if generator is None or generator is self.generator:
+            generator, ways = self.generator, self._ways
         else:
             if self._own[0] is not generator:
                 self._own = generator, {}
             ways = self._own[1]
         if method not in ways:
-            way = EDITS[method](generator, self.text)
+            drawing = generator if self._known is None else self._known.changed(generator)
+            way = EDITS[method](drawing, self.text)
             ways[method] = self._carried(way) if self._known else way
         return ways[method]
 

@@ -103,7 +103,7 @@ def _prepared(part: bundle.Bundle, generator: Generator, whose: str) -> nn.Modul
 
 def _known(generator: Generator) -> Reslotted | None:
     """The generator under known slots, if its mean of W is that of StyleGAN2-FFHQ."""
-    if generator.resolution != MobileStyleGAN.resolution or not has_known_w(generator):
+    if not has_known_w(generator):
         return None
     with Blank():
         like = MobileStyleGAN()
