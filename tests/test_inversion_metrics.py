@@ -591,6 +591,11 @@ def test_json_is_the_report(tedi_, photos):
         (["--photos", "faces", "--rows", "4:"], 2, "faces has none from 4 on"),
         (["--photos", "faces", "--steps", "3"], 2, "--steps: no method here takes any"),
         (["--photos", "faces", "--method", "ptl"], 2, "--method"),
+        (
+            ["--photos", "faces", "--method", "pti", "--dtype", "bfloat16"],
+            2,
+            "--dtype bfloat16: pti works in float32",
+        ),
         (["--photos", "faces", "--strength", "0"], 2, "--strength"),
         (["--photos", "faces", "--edit", "old", "--direction", "age"], 2, "leave one of them"),
         (["--photos", "out"], 2, "out: holds no picture"),

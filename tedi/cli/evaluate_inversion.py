@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.evaluate import _bar, _load, _made_with
-from tedi.cli.options import device_option, models_of, models_option, steps_option
+from tedi.cli.options import device_option, models_of, models_option, steps_option, with_dtype
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import picture_format, write_atomically
@@ -189,10 +189,12 @@ def _check_known(model: "Toolkit", *, direction: str | None, semantics: bool) ->
 
 
 def _options(method: str, steps: int | None, dtype: str) -> Any:
-    """Options of a method; None for one that has none."""
-    defaults: Any = getattr(INVERTERS[method], "defaults", None)
-    if hasattr(defaults, "dtype"):
-        defaults = replace(defaults, dtype=dtype)
+    """Options of a method; None for one that has none.
+
+    Raises:
+        UsageError: its steps know no such number format.
+    """
+    defaults = with_dtype(getattr(INVERTERS[method], "defaults", None), method, dtype)
     return replace(defaults, steps=steps) if defaults is not None and steps else defaults
 
 
