@@ -318,7 +318,14 @@ def test_tuning_that_would_be_cut_short_is_left_out():
 # --- by memory, and when something fails ---------------------------------------------------------
 
 
-def test_what_memory_does_not_hold_is_left_out():
+def test_memory_of_other_generators_is_told_to_be_a_guess():
+    _, lines = plan(Machine(), free=0.25)
+    needs = "about 0.5 GB of memory (a guess for this tiny), and 0.2 GB are free"
+    assert f"pti: left out, it takes {needs}" in lines
+
+
+def test_what_memory_does_not_hold_is_left_out(monkeypatch):
+    monkeypatch.setattr(TinyGenerator, "name", "mobilestylegan")
     machine = Machine()
     _, lines = plan(machine, free=1.0)
     assert [(options.steps, options.finish) for _, options, _ in machine.calls[1:]] == [

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tedi.descent import OnStep
 from tedi.errors import TediError, UsageError
+from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.interfaces import Generator
 from tedi.inversion import INVERTERS, Inversion
 from tedi.inversion.encode import Encoder, preview_size
@@ -225,7 +226,7 @@ class _Climb:
             return "it works in W+, which does not hold this face"
         free = self.planner.memory(self.planner.generator.w_avg.device)
         if free is not None and free < rung.memory:
-            return f"it takes about {rung.memory:g} GB of memory, and {free:.1f} GB are free"
+            return f"it takes {self._gigabytes(rung.memory)}, and {free:.1f} GB are free"
         small = free is not None and rung.finish > 0 and free < rung.full_memory
         fitting = self._in_time(replace(rung, finish=0) if small else rung)
         if isinstance(fitting, str):
@@ -233,9 +234,15 @@ class _Climb:
         if rung.method == "fspace" and self._upright():
             return "the face is upright, as W+ holds them"
         if small:
-            needs = f"about {rung.full_memory:g} GB of memory, and {free:.1f} GB are free"
+            needs = f"{self._gigabytes(rung.full_memory)}, and {free:.1f} GB are free"
             self._aside.append(f"{rung.method}: no steps at full size, they take {needs}")
         return fitting
+
+    def _gigabytes(self, needed: float) -> str:
+        """What is needed, and whether that was measured of this generator."""
+        name = self.planner.generator.name
+        guess = "" if name == MobileStyleGAN.name else f" (a guess for this {name})"
+        return f"about {needed:g} GB of memory{guess}"
 
     def _upright(self) -> bool:
         """Whether the face lies as the encoder knows them."""

@@ -23,8 +23,8 @@ from math import inf
 class Rung:
     """A method of a program, and what it needs, roughly.
 
-    Memory is of the shipped generator on a CPU, beyond what is loaded; times are in steps of
-    in-domain inversion, which are measured.
+    Memory is of the shipped generator on a CPU, beyond what is loaded, and for others told as a
+    guess; times are in steps of in-domain inversion, which are measured.
 
     Attributes:
         method: a name of `tedi.inversion.INVERTERS`.
