@@ -671,7 +671,7 @@ def says_something(said: Reading) -> bool:
 def check_range(name: str, value: float, least: float, most: float) -> None:
     """Raises a UsageError that names the knob if a value is out of range."""
     if not least <= value <= most:
-        raise UsageError(f"{name}: expected {least} to {most}, got {value}")
+        raise UsageError(f"{name}: expected {least:g} to {most:g}, got {value:g}")
 
 
 def load(
