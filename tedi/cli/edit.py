@@ -13,7 +13,6 @@ from tedi.cli.budget import check_plan, plan_options
 from tedi.cli.changed import write_changed
 from tedi.cli.directions import Range
 from tedi.cli.faces import (
-    MAX_STRENGTH,
     Source,
     Step,
     apply,
@@ -48,7 +47,7 @@ from tedi.cli.photos import (
     start_of,
 )
 from tedi.cli.recipes import check_recipe, placed_told, recipe_option, write_recipe
-from tedi.editing import EDITS
+from tedi.editing import EDITS, STRONGEST
 from tedi.errors import UsageError
 from tedi.outputs import Exist
 from tedi.prompts import STRENGTH
@@ -89,8 +88,8 @@ class StrengthsType(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             numbers = Range().convert(value, param, ctx) if ranged else _numbers(value)
         except ValueError:
             self.fail(f"expected 1, 0.5,1 or 0:2:5, got {value[:40]!r}", param, ctx)
-        if not all(0 <= number <= MAX_STRENGTH for number in numbers):
-            self.fail(f"expected 0 to {MAX_STRENGTH}, got {value[:40]!r}", param, ctx)
+        if not all(0 <= number <= STRONGEST for number in numbers):
+            self.fail(f"expected 0 to {STRONGEST}, got {value[:40]!r}", param, ctx)
         return Strengths(numbers, ranged)
 
 

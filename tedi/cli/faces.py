@@ -18,7 +18,7 @@ import click
 from tedi import mixing
 from tedi.cli.generate import _exists
 from tedi.cli.options import MAX_SEED
-from tedi.editing import check_method, limits
+from tedi.editing import STRONGEST, check_method, limits
 from tedi.errors import TediError, UsageError
 from tedi.outputs import SUFFIXES, output_paths, slug
 from tedi.prompts import STRENGTH, clean
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CODE_SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
 EXPECTED = "a seed such as 7, a picture, or a code (.safetensors, .npy, .pt)"
-MAX_PSI, MAX_STRENGTH = 2, 10
+MAX_PSI = 2
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _start(told: Mapping[str, Any]) -> dict[str, Any]:
         start |= {name: told[name] for name in ("content", "mix", "variety", "codes")}
     if "prompt" not in told:
         return start
-    strength, method = _number(told, "strength", MAX_STRENGTH), _method(told)
+    strength, method = _number(told, "strength", STRONGEST), _method(told)
     prompt = clean(told["prompt"]) if told["prompt"] else ""
     return {"prompt": prompt, **start, "strength": strength, "method": method}
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tedi.cli.asked import Along, direction_option, is_given, mapper_option, read_asked
-from tedi.cli.faces import MAX_STRENGTH, Step
+from tedi.cli.faces import Step
 from tedi.cli.generate import _exists, _load
 from tedi.cli.options import Which, device_option, models_of, models_option
 from tedi.cli.photos import detail_option
 from tedi.cli.video_networks import moves, networks_of
-from tedi.editing import EDITS
+from tedi.editing import EDITS, STRONGEST
 from tedi.errors import UsageError
 from tedi.outputs import slug
 from tedi.prompts import STRENGTH
@@ -49,8 +49,8 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             numbers = tuple(float(part) for part in value.split(","))
         except ValueError:
             self.fail(f"expected 1 or 0.5,1, got {value[:40]!r}", param, ctx)
-        if not all(0 <= number <= MAX_STRENGTH for number in numbers):
-            self.fail(f"expected 0 to {MAX_STRENGTH}, got {value[:40]!r}", param, ctx)
+        if not all(0 <= number <= STRONGEST for number in numbers):
+            self.fail(f"expected 0 to {STRONGEST}, got {value[:40]!r}", param, ctx)
         return numbers
 
 

@@ -25,6 +25,9 @@ MAPPER = "mapper:"
 DIRECTION = "direction:"
 """Begins the method of records that is a direction; see `tedi.editing.direction`."""
 
+STRONGEST = 10
+"""Strength of a text or a mapper, at most."""
+
 FARTHEST = 100.0
 """Displacement along a direction, at most."""
 
@@ -37,4 +40,4 @@ def check_method(method: str) -> None:
 
 def limits(method: str) -> tuple[float, float]:
     """Least and most strength of a method."""
-    return (-FARTHEST, FARTHEST) if method.startswith(DIRECTION) else (0.0, 10.0)
+    return (-FARTHEST, FARTHEST) if method.startswith(DIRECTION) else (0.0, STRONGEST)

@@ -133,7 +133,10 @@ class Along:
             self._move = self.direction(still, 1.0)[0]
 
     def _share_missed(self, generator: Generator, std: Tensor) -> float:
-        """What the styles of the mean face lack of the move, in units of each channel's spread."""
+        """What the styles of the mean face lack of the move, in units of each channel's spread.
+
+        They are asked themselves: a StyleGAN3's input is not linear in codes, as `StyleMoves` is.
+        """
         ws = generator.w_avg.expand(1, generator.slots, -1)
         before, after = (
             torch.cat(list(generator.styles(codes).values()), dim=1)[0]

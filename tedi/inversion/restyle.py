@@ -33,9 +33,7 @@ class LookOptions:
         UsageError: a number below 0.
     """
 
-    steps: int | None = (
-        None  # looks at previews, after the first code; None: `looks_of` the encoder
-    )
+    steps: int | None = None  # looks at previews after the first code; None: `looks_of` it
     finish: int = 0  # looks after those, at full-size drawings reduced to the preview's size
     patience: int = 0  # a row stops after so many looks without gain; 0: never early
 

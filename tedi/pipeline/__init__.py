@@ -28,7 +28,7 @@ from tedi import __version__, attributes, control, images, language, latents, zo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import delta, native
 from tedi.checkpoints.residual import holds_residual
-from tedi.editing import DIRECTION, EDITS, MAPPER, USES, limits
+from tedi.editing import DIRECTION, EDITS, MAPPER, STRONGEST, USES, limits
 from tedi.editing.direction import Along, file_of, find, named_by, step_of
 from tedi.editing.mapper import Mapped, mapper_of
 from tedi.editing.regions import draw_regions
@@ -256,7 +256,7 @@ class Toolkit:
     ) -> Iterator[Face]:
         """`generate` for any number of (prompt, seed) pairs, holding one batch in memory."""
         check_range("psi", psi, 0, 2)
-        check_range("strength", strength, 0, 10)
+        check_range("strength", strength, 0, STRONGEST)
         check_range("batch_size", batch_size, 1, 1024)
         jobs = iter(jobs)
         said: dict[str, Reading] = {}
