@@ -10,6 +10,7 @@ give can be compared with the truth. `Actor` and `film` are what the tests make 
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from tedi.video.compose import cut_out
 from tedi.video.smooth import NONE, smoothed
 
 RATE, SIZE = 25, 512
+OPENING = (0.066, 0.022)  # half the width and height of an eye, of the face's side
 SOUND_RATE, TONE = 44_100, 440.0
 Square = tuple[float, float, float, float]
 """Middle (x, y) and side in pixels, and angle in degrees, clockwise."""
@@ -74,12 +76,16 @@ class Sitter:
         ground: (H, W) of it, whether a pixel is background, as people have painted it.
         place: share of the scene -> its square.
         shown: share of the scene -> whether it is there.
+        closed: share of the scene -> how far its eyes are closed, 0 to 1.
+        eyes: (2, 2) of it, in pixels; only for eyes that close.
     """
 
     picture: Image.Image
     ground: np.ndarray
     place: Callable[[float], Square]
     shown: Callable[[float], bool] = lambda at: True
+    closed: Walk = lambda at: 0.0
+    eyes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,22 @@ class Scene:
     ground: int = 0
     noise: float = 2.0
     cover: Callable[[float], tuple[int, int, int, int] | None] = lambda at: None
+
+
+def blinking(picture: Image.Image, eyes: np.ndarray, share: float) -> Image.Image:
+    """A face whose upper lids are pulled down over its eyes (2, 2), in pixels, by so much."""
+    pixels = np.asarray(picture, np.float32)
+    rows = np.arange(picture.height, dtype=np.float64)
+    wide, high = (part * picture.width for part in OPENING)
+    for x, y in eyes:
+        for column in range(math.ceil(x - wide), math.floor(x + wide) + 1):
+            half = high * math.sqrt(1 - ((column - x) / wide) ** 2)
+            top, lid, edge = y - 4 * high, y - half, y + half * (2 * share - 1)
+            taken = np.interp(rows, (top, max(edge, top + 1)), (top, lid))
+            drawn_out = [np.interp(taken, rows, channel) for channel in pixels[:, column].T]
+            covered = (rows > top) & (rows < edge)
+            pixels[covered, column] = np.stack(drawn_out, axis=1)[covered]
+    return Image.fromarray(pixels.round().astype(np.uint8))
 
 
 def quad(square: Square) -> np.ndarray:
@@ -155,7 +177,11 @@ class Stage:
     def face(self, actor: Actor | Sitter, at: float) -> Image.Image:
         """The aligned face of an actor."""
         if isinstance(actor, Sitter):
-            return actor.picture
+            share = float(actor.closed(at))
+            if not share:
+                return actor.picture
+            assert actor.eyes is not None
+            return blinking(actor.picture, actor.eyes, share)
         ws = style_codes(self.model.generator, [actor.seed], psi=0.6)
         for direction, walk in ((self.smile, actor.smile), (self.turn, actor.turn)):
             ws = direction(ws, float(walk(at)) * (direction.std or 1.0))
@@ -554,7 +580,43 @@ def likeness(
     return told
 
 
+def blinks_kept(stage: Stage, folder: Path, photos: Path, rows: Sequence[int]) -> dict[str, Any]:
+    """How much of a blink is left where an edit draws, by the openings of the eyes.
+
+    A clip of a photo blinks for four frames of fourteen, half closed in the first and last. Told is
+    the correlation of the edited clip's openings, while they are closed, with the clip's own.
+    """
+    count, shut = 14, {6: 0.5, 7: 1.0, 8: 1.0, 9: 0.5}
+    told: dict[str, Any] = {"clips": len(rows)}
+    for row, sitter in zip(rows, sitters(photos, rows), strict=True):
+        face = np.asarray(sitter.picture)
+        eyes = stage.model.photos.detector(face)[0].points[:2]
+        closed = {number / (count - 1): share for number, share in shut.items()}
+        blinker = replace(sitter, closed=lambda at, closed=closed: closed.get(at, 0.0), eyes=eyes)
+        path, scenes = folder / f"blink-{row}.mp4", [Scene(count, [blinker], ground=row)]
+        if not path.is_file():
+            film(stage, path, scenes)
+        box = np.zeros((256, 256), bool)
+        for x, y in eyes * 256 / face.shape[1]:
+            wide, high = (round(256 * part) for part in OPENING)
+            box[round(y) - high : round(y) + high, round(x) - wide : round(x) + wide] = True
+        for text in ("smiling", "older", "with glasses", "with a beard"):
+            out = folder / f"blink-{row}-{text.replace(' ', '-')}.mp4"
+            if not out.is_file():
+                step = Step(text, 1.0, "default")
+                worked_on(stage.model, path, out, step, Settings(crf=0))
+            seen = []
+            for clip in (path, out):
+                pairs = list(zip(frames(open_source(clip)), truth(scenes), strict=True))[7:9]
+                crops = [cut_out(Image.fromarray(f.pixels), quad, 256) for f, quad in pairs]
+                seen.append([np.asarray(crop.convert("L"), np.float32)[box] for crop in crops])
+            alike = np.corrcoef(*(np.concatenate(eyes) for eyes in seen))[0, 1]
+            told.setdefault(text, []).append(round(float(alike), 3))
+    return told
+
+
 PARTS = ("truth", "hardships", "swaps", "speed", "memory", "steadiness", "ground", "tuned")
+PARTS += ("blinks",)
 
 
 def main() -> None:
@@ -583,6 +645,7 @@ def main() -> None:
         "memory": lambda: growth(folder, [100, 500, 2000]),
         "ground": lambda: ground_kept(stage, folder, options.photos, range(4000, 4006), 12),
         "tuned": lambda: likeness(stage, folder, options.photos, range(4000, 4003), 12, 6),
+        "blinks": lambda: blinks_kept(stage, folder, options.photos, range(4000, 4006)),
         "steadiness": lambda: steadiness(walk, folder, "with a beard"),
     }
     told = json.loads(options.out.read_text()) if options.out and options.out.is_file() else {}

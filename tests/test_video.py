@@ -1105,6 +1105,45 @@ def test_heads_are_found_in_frames_and_drawings(walking, tmp_path, networks, sho
         assert max(found[2:]) < 6
 
 
+@pytest.mark.parametrize("crop", ["face", "first"])
+def test_a_face_that_is_drawn_anew_blinks_as_the_video_does(
+    tmp_path, networks, monkeypatch, short_parts, crop
+):
+    """Frames 4 and 5 are flat about the eyes; the edit turns a fine pattern to its negative."""
+    square = films.quad((80, 64, 100, 10))
+    monkeypatch.setattr("tedi.video.clip.Tracker", Known)
+    monkeypatch.setattr(Known, "quads", [square] * 9)
+    noise = np.random.default_rng(0).integers(60, 190, (HEIGHT, WIDTH, 3), "uint8")
+    eyes = [square[0] + np.array([x, 121]) / 256 @ (square[[3, 1]] - square[0]) for x in (96, 160)]
+    flat = noise.copy()
+    for x, y in np.rint(eyes).astype(int):
+        flat[y - 7 : y + 8, x - 11 : x + 12] = 150
+    films.write(tmp_path / "in.mp4", [noise] * 4 + [flat] * 2 + [noise] * 3)
+    pattern = 0.8 * (torch.arange(256) * 0.7).sin().expand(1, 3, 256, 256)
+    turned = torch.zeros(1, 4, 8)
+    own = {
+        "encode": lambda image: turned + 1,
+        "edit": lambda ws: turned - 1,
+        "draw": lambda ws: ws[:, :1, :1, None] * pattern,
+        "place": lambda _: lambda ws: ws[:, :1, :1, None] * pattern,
+    }
+    settings = Settings(crop=crop, crf=0)
+    made(
+        tmp_path / "in.mp4",
+        tmp_path / "out.mp4",
+        Networks(**vars(networks) | own),
+        settings=settings,
+    )
+    clips = (read(tmp_path / "out.mp4"), read(tmp_path / "in.mp4"))
+    for number in (2, 4, 5, 7):
+        away = np.abs(clips[0][number].astype(float) - clips[1][number]).mean(axis=2)
+        change = [away[y - 1 : y + 2, x - 3 : x + 4].mean() for x, y in np.rint(eyes).astype(int)]
+        if number in (4, 5):
+            assert max(change) < 12  # the video's own
+        else:
+            assert min(change) > 25
+
+
 # --- the real networks ---------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from tedi import images
 from tedi.errors import TediError, UsageError
 from tedi.faces import within
 from tedi.outputs import write_atomically
+from tedi.video.blink import Blinks, energy, lids, visible
 from tedi.video.compose import cut_out, may_change, put_back, sized
 from tedi.video.files import Frame, Source, frames
 from tedi.video.networks import Networks
@@ -129,6 +130,7 @@ class Clip:
         self.quads, self.runs = np.zeros((0, 4, 2)), np.zeros(0, int)
         self.people, self.crops = np.zeros(0, int), np.zeros((0, 4, 2))
         self.side = SIZES[0]
+        self.read = self.store.reader()
         self._fine: dict[int, Tensor] = {}
         self._people: dict[int, Tensor] = {}
         self._moves: dict[int, Tensor] = {}
@@ -175,10 +177,10 @@ class Clip:
 
     def _look(self, frame: Frame, tracker: Tracker) -> Found:
         seen = tracker(frame.pixels)
-        ws = head = None
+        ws = head = eyes = None
         if seen.quad is not None:
             image = self._image(cut_out(Image.fromarray(frame.pixels), seen.quad, ENCODED))
-            ws = self.networks.encode(image)[0]
+            ws, eyes = self.networks.encode(image)[0], energy(image)
             if self.networks.head:
                 head = (
                     (self._small(self.networks.head(image))[0, 0] * 255)
@@ -186,7 +188,7 @@ class Clip:
                     .to(torch.uint8)
                     .cpu()
                 )
-        return Found(frame.time, frame.duration, seen, ws, head)
+        return Found(frame.time, frame.duration, seen, ws, head, eyes)
 
     def _describe(self, crop: Image.Image) -> np.ndarray:
         small = crop if crop.width == ENCODED else crop.resize((ENCODED, ENCODED))
@@ -225,6 +227,7 @@ class Clip:
         quads = np.array([none if s.quad is None else s.quad for s in seen])
         self.quads = smoothed(quads, self.runs, self.settings.smooth)
         self.crops = still(self.quads, self.runs, reach=self.settings.field)
+        self.blinks = Blinks(self._eyes, self.runs, float(self.source.rate))
         sides = np.linalg.norm(quads[self.runs != NONE, 3] - quads[self.runs != NONE, 0], axis=1)
         self.side = next((s for s in SIZES if s >= np.median(sides) * 0.95), SIZES[-1])
         self._fine = {
@@ -236,6 +239,12 @@ class Clip:
             if kind == "person"
         }
 
+    def _eyes(self, number: int) -> Tensor:
+        """Energy (2,) of a frame's eyes."""
+        eyes = self.read(number).eyes
+        assert eyes is not None  # of a run
+        return eyes
+
     # --- between the passes ---
 
     def tune(self, progress: Progress | None = None) -> dict[str, Any]:
@@ -246,7 +255,7 @@ class Clip:
         if not self.settings.tune or self.networks.tune is None:
             return {}
         people = sorted(set(self.people.tolist()) - {NONE})
-        chosen = [spread(np.flatnonzero(self.people == n), self.settings.tune) for n in people]
+        chosen = [spread(self._awake(person), self.settings.tune) for person in people]
         for nth, (person, key_frames) in enumerate(zip(people, chosen, strict=True)):
 
             def tell(done: int, total: int, nth: int = nth) -> None:
@@ -258,16 +267,22 @@ class Clip:
                 self.networks.tune(*self._pivots(key_frames), path, tell)
         return {"key_frames": chosen}
 
+    def _awake(self, person: int) -> np.ndarray:
+        """Frames of a person with open eyes, as codes draw them; all, if there are none."""
+        shown = np.flatnonzero(self.people == person)
+        opened = [n for n in shown if float(self.blinks.closed(int(n)).max()) < 0.5]
+        return np.array(opened) if opened else shown
+
     def _pivots(self, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Aligned faces (K, 3, 256, 256) of frames, and the codes (K, L, C) that draw them."""
-        read, crops = self.store.reader(), []
+        crops = []
         for frame in frames(self.source, skip=chosen[0]):
             if frame.number in chosen:
                 picture = Image.fromarray(frame.pixels)
                 crops.append(self._image(cut_out(picture, self.quads[frame.number], ENCODED)))
             if frame.number == chosen[-1]:
                 break
-        return torch.cat(crops), torch.cat([self._code(number, read) for number in chosen])
+        return torch.cat(crops), torch.cat([self._code(number) for number in chosen])
 
     # --- second pass ---
 
@@ -282,15 +297,15 @@ class Clip:
         Raises:
             TediError: the file cannot be written; the work folder stays.
         """
-        total, read = len(self.runs), self.store.reader()
+        total = len(self.runs)
         begun, parts = self.store.pieces(), self.store.parts()
         stream = frames(self.source, skip=begun * PART)
         for number in range(begun, parts):
             piece = self.store.piece(number)
             temporary = piece.with_name(f"unfinished-{piece.name}")
-            self._write(temporary, stream, read, min(PART, total - number * PART), progress)
+            self._write(temporary, stream, min(PART, total - number * PART), progress)
             os.replace(temporary, piece)
-        pieces = [(self.store.piece(n), read(n * PART).time) for n in range(parts)]
+        pieces = [(self.store.piece(n), self.read(n * PART).time) for n in range(parts)]
         audio = self.settings.audio
         write = functools.partial(join, pieces, self.source, record=record, audio=audio)
         write_atomically(self.out, write, exist="overwrite")
@@ -300,7 +315,6 @@ class Clip:
         self,
         path: Path,
         stream: Iterator[Frame],
-        read: Callable[[int], Found],
         count: int,
         progress: Progress | None,
     ) -> None:
@@ -313,15 +327,15 @@ class Clip:
                     raise TediError(f"{self.source.path}: has changed while it was read")
                 pixels = frame.pixels
                 if self.runs[frame.number] != NONE:
-                    pixels = self._changed(frame, read)
+                    pixels = self._changed(frame)
                 piece.write(pixels, frame.time, frame.duration)
                 if progress:
                     progress("drawing", frame.number + 1, len(self.runs))
 
-    def _changed(self, frame: Frame, read: Callable[[int], Found]) -> np.ndarray:
+    def _changed(self, frame: Frame) -> np.ndarray:
         """Pixels of a frame with its face changed."""
-        before = self._code(frame.number, read)
-        person = read(frame.number).seen.person
+        before = self._code(frame.number)
+        person = self.read(frame.number).seen.person
         networks, quad = self._drawn_by(person), self.quads[frame.number]
         draw, field = networks.draw, self.settings.field
         after = networks.edit(before) if self.settings.per_frame else before + self._move(person)
@@ -337,13 +351,13 @@ class Clip:
             side=self.side,
             field=field,
             detail=self.settings.detail,
-            head=self._head(frame.number, read, drawn, quad),
+            head=self._head(frame.number, drawn, quad),
+            lids=self._lids(frame.number, drawn, quad),
         )
 
     def _head(
         self,
         number: int,
-        read: Callable[[int], Found],
         drawn: tuple[Tensor, Tensor],
         quad: np.ndarray,
     ) -> Tensor | None:
@@ -355,11 +369,21 @@ class Clip:
         heads = self._small(self.networks.head(seen_by(small, quad, face, ENCODED)))
         photo = torch.zeros_like(heads[:1])
         for frame, share in shares(self.runs, number, self.settings.smooth).items():
-            head = read(frame).head
+            head = self.read(frame).head
             assert head is not None  # of a run
             photo += share * head.to(photo) / 255
         changing = may_change(photo, *heads.split(1))
         return seen_by(changing, face, quad, round(HEAD * wide)).clamp(0, 1)
+
+    def _lids(self, number: int, drawn: tuple[Tensor, Tensor], quad: np.ndarray) -> Tensor | None:
+        """Where in a drawn square the frame's eyes are closed, (1, 1, h, h); None: nowhere."""
+        closed = self.blinks.closed(number)
+        if not closed.any():
+            return None
+        face, wide = self.quads[number], round(ENCODED * (1 + 2 * self.settings.field))
+        seen = (seen_by(sized(image, wide), quad, face, ENCODED) for image in drawn)
+        mask = lids(closed * visible(*(energy(image).cpu() for image in seen)))
+        return seen_by(mask, face, quad, wide).to(drawn[0])
 
     @staticmethod
     def _small(head: Tensor) -> Tensor:
@@ -381,11 +405,11 @@ class Clip:
             self._tuned = {person: networks.tuned(self.store.tuned(person))}  # one in memory
         return self._tuned[person]
 
-    def _code(self, number: int, read: Callable[[int], Found]) -> Tensor:
-        """Code (1, L, C) of a frame, smoothed, with the shot's fine slots."""
+    def _code(self, number: int) -> Tensor:
+        """Code (1, L, C) of a frame, smoothed, of open eyes, with the shot's fine slots."""
         total = None
-        for frame, share in shares(self.runs, number, self.settings.smooth).items():
-            ws = read(frame).ws
+        for frame, share in self.blinks.shares(number, self.settings.smooth).items():
+            ws = self.read(frame).ws
             assert ws is not None  # of a run
             total = share * ws if total is None else total + share * ws
         assert total is not None

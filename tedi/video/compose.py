@@ -18,6 +18,7 @@ from tedi.masks import fit_mask, soften
 
 # Of a picture with 1024 pixels a side: over how many a change is averaged, and borders are soft.
 _NEAR, _FEATHER = 20.0, 8.0
+_TONE = 40.0  # the same, over which a change is averaged where a lid takes it
 CHANGED = (0.08, 0.2)  # mean change nearby, of 2, that is added, and that is drawn anew
 MISSED = (0.08, 0.3)  # mean error of the inversion nearby at which additions begin to go, and go
 _INNER = ((0.42, 0.74), (0.34, 0.66))  # of an aligned face: rows from brows to lips, columns
@@ -38,6 +39,7 @@ def keep(
     share: float = 1.0,
     field: float = 0.0,
     head: Tensor | None = None,
+    lids: Tensor | None = None,
 ) -> Tensor:
     """Pictures (N, 3, S, S), new: the photo, with what an edit changes.
 
@@ -55,6 +57,8 @@ def keep(
         field: sides of the aligned face that the pictures show more on every side.
         head: (1 or N, 1, h, w), 1 where the edit may change pixels, as `may_change` says, and 0
             where the photo stays; None: it may change all.
+        lids: (1 or N, 1, h, w), 1 where the photo's eyes are closed, and the photo is shown in the
+            tone of the change; None for open eyes.
 
     Raises:
         UsageError: shapes that do not fit, or a share out of range.
@@ -70,6 +74,9 @@ def keep(
     changed = soften(_rising(_nearby(after - before, _NEAR * scale), *CHANGED), _FEATHER * scale)
     trusted = 1 - _rising(_nearby(photo - before, _NEAR * scale), *MISSED)
     step = (1 - changed) * trusted * (after - before) + changed * (after - photo)
+    if lids is not None:
+        shut = fit_mask(lids, photo)
+        step = (1 - shut) * step + shut * _tone(after - before, _TONE * scale)
     kept = photo + (step if head is None else step * fit_mask(head, photo))
     return drawn + share * (kept - drawn)
 
@@ -112,6 +119,12 @@ def _nearby(difference: Tensor, reach: float) -> Tensor:
     return soften(difference.abs().mean(dim=1, keepdim=True).clamp(0, 1), reach)
 
 
+def _tone(difference: Tensor, reach: float) -> Tensor:
+    """A difference (N, 3, S, S) without its detail."""
+    levels = (difference / 4 + 0.5).flatten(0, 1)[:, None]
+    return (4 * soften(levels, reach) - 2).view_as(difference)
+
+
 def _rising(values: Tensor, low: float, high: float) -> Tensor:
     """0 up to `low`, 1 from `high` on, without a kink."""
     share = ((values - low) / (high - low)).clamp(0, 1)
@@ -127,6 +140,7 @@ def put_back(
     detail: float = 1.0,
     field: float = 0.0,
     head: Tensor | None = None,
+    lids: Tensor | None = None,
 ) -> np.ndarray:
     """Pixels (H, W, 3) of a frame with its face changed.
 
@@ -141,6 +155,7 @@ def put_back(
         detail: see `keep`.
         field: sides of an aligned face that they show more on every side.
         head: where in the square the edit may change pixels, see `keep`.
+        lids: where in the square eyes are closed, see `keep`.
     """
     side = round(side * (1 + 2 * field))
     low, box = _around(quad, picture.size)
@@ -149,7 +164,7 @@ def put_back(
     crop = align(region, quad - low, size=side)
     photo = images.to_image(np.asarray(crop)[None]).to(drawn[0])
     before, after = (sized(image, side) for image in drawn)
-    kept = keep(photo, before, after, share=detail, field=field, head=head)
+    kept = keep(photo, before, after, share=detail, field=field, head=head, lids=lids)
     face = images.to_pil(kept)[0]
     paste = functools.partial(paste_back, region, alignment=place, original=crop)
     changed, same = paste(face), paste(crop)

@@ -28,6 +28,7 @@ from tedi.video.track import Seen
 
 PART = 100  # frames of a part; each begins with a whole picture, a moment's change of grain
 _RUN, _STATE = "run.json", "state"
+_HELD = ("ws", "head", "eyes")  # of a frame with a face
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Found:
         seen: where the face is.
         ws: its code (L, C); None without a face.
         head: share (h, h) of the aligned face that is the person, of 255; None if it is not asked.
+        eyes: `blink.energy` of it, (2,); None without a face.
     """
 
     time: int
@@ -47,6 +49,7 @@ class Found:
     seen: Seen
     ws: Tensor | None
     head: Tensor | None = None
+    eyes: Tensor | None = None
 
 
 class Store:
@@ -102,18 +105,16 @@ class Store:
             "found": torch.tensor([s.quad is not None for s in seen]),
             "quads": torch.from_numpy(np.stack(quads).astype(np.float64)),
         }
-        codes = [frame.ws.to(torch.float32).cpu() for frame in frames if frame.ws is not None]
-        heads = [frame.head for frame in frames if frame.head is not None]
-        if codes:
-            tensors["ws"] = torch.stack(codes)
-        if heads:
-            tensors["heads"] = torch.stack(heads)
+        for name in _HELD:
+            held = [getattr(frame, name) for frame in frames]
+            if there := [one.cpu() for one in held if one is not None]:
+                tensors[name] = torch.stack(there)
         told = {_STATE: json.dumps(dict(state)), "why": json.dumps([s.why for s in seen])}
         path = self.folder / f"faces-{number:05d}.safetensors"
         write_atomically(path, lambda part: save_file(tensors, part, told), exist="overwrite")
 
     def load(self, number: int, *, codes: bool = True) -> list[Found]:
-        """A part; without codes `ws` and `head` are None everywhere.
+        """A part; without codes, `ws`, `head` and `eyes` are None everywhere.
 
         Raises:
             TediError: it is damaged.
@@ -123,7 +124,7 @@ class Store:
             found = part.get_tensor("found").tolist()
             quads = part.get_tensor("quads").numpy().copy()  # a view would hold the whole file
             why = json.loads(part.metadata()["why"])
-            wanted = {"ws", "heads"} & set(part.keys()) if codes else set()
+            wanted = set(_HELD) & set(part.keys()) if codes else set()
             held = {name: iter(part.get_tensor(name)) for name in wanted}
             rows = zip(times, runs, found, quads, why, strict=True)
             return [_found(*row, held) for row in rows]
@@ -166,10 +167,10 @@ def _found(
     why: str,
     held: Mapping[str, Iterator[Tensor]],
 ) -> Found:
-    """A frame of what `Store.save` writes; its code and head are the next ones."""
+    """A frame of what `Store.save` writes; its tensors are the next ones."""
     seen = Seen(run[0], run[1], quad if there else None, why)
-    ws, head = (next(held.get(name, iter(())), None) if there else None for name in ("ws", "heads"))
-    return Found(time[0], time[1], seen, ws, head)
+    ws, *more = (next(held.get(name, iter(())), None) if there else None for name in _HELD)
+    return Found(time[0], time[1], seen, ws, *more)
 
 
 def _difference(there: str, told: str) -> str:
