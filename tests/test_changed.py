@@ -164,6 +164,23 @@ def test_an_edit_goes_back_by_the_same_square(tedi_, model, turned):
     assert "align" not in images.read_provenance("d.png")["start"]
 
 
+@pytest.mark.parametrize("planned", [("--quality", "fast"), ("--budget", "1min")], ids=str)
+def test_a_plan_takes_a_turned_photo_as_it_lies(tedi_, model, turned, planned, monkeypatch):
+    monkeypatch.setattr("tedi.inversion.plan.held_by_w", lambda place: False)
+    status, err = tedi_("invert", turned, "--no-align", *planned)
+    assert status == 0
+    record = codes.load_record(Path("turned.safetensors"))
+    [photo] = model.photos.open(turned, as_found=True)
+    assert (record["align"], record["alignment"]) == (False, photo.alignment.to_dict())
+    assert "steps of fspace" in err
+    assert record["plan"]["why"] in err
+    asked = ("edit", turned, "older", "--anyway", "--no-align", *planned)
+    assert tedi_(*asked, "--out", "b.png")[0] == 0
+    start = images.read_provenance("b.png")["start"]
+    assert (start["inversion"], start["align"]) == ("fspace", False)
+    assert start["generator"]["file"] == "b-generator.safetensors"
+
+
 def test_other_methods_take_squares_alone_and_no_face_is_said(tedi_, turned):
     status, err = tedi_("invert", turned, "--no-align")
     assert (status, "turned.png: expected a square of an aligned face, got 300 x 200" in err) == (

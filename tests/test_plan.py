@@ -201,6 +201,57 @@ def test_w_holds_what_is_nearly_upright(pose, held):
     assert found.extras["method"] == ("pti" if held else "fspace")
 
 
+LEAVES = "W+ does not hold a face that lies so"
+
+
+def test_fast_leaves_w_for_a_face_as_found_that_it_does_not_hold():
+    found, lines = plan(Machine(turned=True), quality="fast", as_found=True)
+    assert (tried(found), found.extras["method"]) == (["encoder", "fspace"], "fspace")
+    assert lines[0].endswith(f"; {LEAVES}: going on with 40 + 4 steps of fspace")
+    upright, lines = plan(Machine(), quality="fast", as_found=True)
+    assert tried(upright) == ["encoder"]
+    assert lines[-1].endswith("; near enough for fast: encoder is chosen")
+
+
+def test_good_takes_w_for_faces_as_found_that_it_holds():
+    found, lines = plan(Machine(), quality="good", as_found=True)
+    assert tried(found) == ["encoder", "optimize"]
+    assert "fspace: left out, the face is upright, as W+ holds them" in lines
+    turned, _ = plan(Machine(turned=True), quality="good", as_found=True)
+    assert (tried(turned), turned.extras["method"]) == (["encoder", "fspace"], "fspace")
+    near = Machine(turned=True, encoder=(0.1, 0.2), fspace=(0.6, 1.5))
+    kept, lines = plan(near, quality="good", as_found=True)
+    assert kept.extras["method"] == "encoder"
+    assert lines[-1].endswith(f"; {LEAVES}, and no method is left: encoder is chosen")
+
+
+def test_without_a_generator_of_its_own_a_turned_face_stays_in_w_and_that_is_said():
+    found, lines = plan(Machine(turned=True), quality="fast", as_found=True, own=False)
+    assert tried(found) == ["encoder"]
+    assert lines[0].endswith(f"; {LEAVES}, and no method is left: encoder is chosen")
+    assert lines[1] == "fspace: left out, a generator of the face's own is not wanted"
+
+
+@pytest.mark.parametrize(
+    ("budget", "reader", "method", "why"),
+    [
+        (0.4, None, "encoder", "whether W+ holds a face that lies so is not known"),
+        (5, None, "optimize", "whether W+ holds a face that lies so is not known"),
+        (8, None, "optimize", LEAVES),
+        (12, None, "fspace", "near enough for fast: fspace is chosen"),
+        (2, TinyEncoder(), "encoder", LEAVES),
+        (5, TinyEncoder(), "optimize", LEAVES),
+        (9, TinyEncoder(), "fspace", "near enough for fast: fspace is chosen"),
+    ],
+)
+def test_faces_as_found_are_looked_at_in_time(budget, reader, method, why):
+    machine = Machine(turned=True)
+    given = {"quality": "fast", "budget": budget, "as_found": True, "reader": reader}
+    found, _ = plan(machine, **given)
+    assert (found.extras["method"], found.extras["plan"]["why"].partition(",")[0]) == (method, why)
+    assert machine.now <= budget
+
+
 @pytest.mark.parametrize(("reader", "method"), [(None, "optimize"), (TinyEncoder(), "fspace")])
 def test_a_place_that_is_read_takes_less_time(reader, method):
     found, _ = plan(Machine(turned=True, fspace=(0.25, 0.45)), budget=9.5, reader=reader)
@@ -375,6 +426,7 @@ def test_who_watches_may_stop_it():
         ({"budget": 0}, "budget: expected seconds above 0, got 0"),
         ({"budget": math.inf}, "got inf"),
         ({"budget": math.nan}, "got nan"),
+        ({"aligned": True, "as_found": True}, "aligned, as_found: a face lies in one way"),
         ({"target": pictures(2)}, "target: expected one picture, got 2"),
         ({"target": torch.zeros(3, 16, 16)}, "target: expected aligned pictures"),
     ],

@@ -139,6 +139,7 @@ def invert(
     tedi invert photo.jpg --method pti --set local=0.2 --set seed=1
     tedi invert me.jpg me2.jpg --method pti --together
     tedi invert photo.jpg --quality good --budget 20s
+    tedi invert photo.jpg --quality good --no-align
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
     tedi invert photo.jpg --encoder e4e_ffhq_encode.pt --show
@@ -182,8 +183,8 @@ class Run:
         settings: the method's options; None where it has none.
         which: faces, as `tedi.faces.choose` takes it.
         exact: the one name is to be used as it is.
-        align: find and align them; else each photo is one aligned face, or, for fspace, one face
-            as it lies.
+        align: find and align them; else each photo is one aligned face, or, for fspace and plans,
+            one face as it lies.
         show: write photo and inversion, too.
         preview: at 256 px.
         overwrite: replace codes.

@@ -77,7 +77,7 @@ class PhotoSettings:
 
 def takes_as_found(inversion: str, *, align: bool, planned: bool) -> bool:
     """Whether photos that are not to be aligned need not show an aligned face either."""
-    return inversion == "fspace" and not align and not planned
+    return not align and (planned or inversion == "fspace")
 
 
 def check_settings(source: Source, settings: PhotoSettings) -> None:

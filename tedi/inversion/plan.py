@@ -6,7 +6,8 @@ in-domain optimisation takes half a minute, and what no code draws needs another
 of `tedi.inversion.programs` is a ladder of such rungs. After each one its figures are looked at, of
 the full-size drawing; when they are as near as the quality asks, the plan ends. What is left out is
 what memory does not hold or what would end too late, by steps that were timed on this machine; a
-method that has begun stops in time.
+method that has begun stops in time. A face that is taken as it lies in its photo goes on to F/W+ at
+any quality where W+ does not hold it.
 
 Of all that was tried the result is the one with the least sum of distances, weighed as in-domain
 inversion weighs them: squared error, perceptual distance, and half the squared distance of persons.
@@ -33,7 +34,7 @@ from tedi.inversion.likeness import check_target, fit
 from tedi.inversion.limits import Clock, Pace, Watch, free_memory
 from tedi.inversion.optimize import InDomain
 from tedi.inversion.place import find_place
-from tedi.inversion.programs import PROGRAMS, TRIAL, Rung
+from tedi.inversion.programs import PROGRAMS, SPACE, TRIAL, Rung, for_any_place
 from tedi.losses import Describe, Maps
 from tedi.registry import unknown
 
@@ -97,6 +98,7 @@ class Planner:
         budget: seconds that it may take; None: no limit. The first rung is always taken.
         own: a generator of the face's own may be made.
         aligned: the face is known to lie as FFHQ's do; else "best" looks whether it does.
+        as_found: the face lies as it is in its photo; any quality looks, and leaves W+ for it.
         dtype: of the networks while a code is sought, of the methods that know it.
         tell: told of each rung in a line.
         clock: seconds.
@@ -107,7 +109,8 @@ class Planner:
             for, which takes longer.
 
     Raises:
-        UsageError: an unknown quality, or a budget that is no time.
+        UsageError: an unknown quality, a budget that is no time, or a face both aligned and as it
+            was found.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Planner:
         budget: float | None = None,
         own: bool = True,
         aligned: bool = False,
+        as_found: bool = False,
         dtype: str = "float32",
         tell: Callable[[str], None] | None = None,
         clock: Clock = time.monotonic,
@@ -133,9 +137,12 @@ class Planner:
             raise unknown("quality", quality, PROGRAMS)
         if budget is not None and not (budget > 0 and isfinite(budget)):
             raise UsageError(f"budget: expected seconds above 0, got {budget}")
+        if aligned and as_found:
+            raise UsageError("aligned, as_found: a face lies in one way; leave out one of them")
         self.generator, self.encoder, self.maps, self.describe = generator, encoder, maps, describe
         self.quality, self.budget, self.own, self.dtype = quality, budget, own, dtype
-        self.aligned, self.find, self.reader = aligned, find, reader
+        self.aligned, self.as_found = aligned, as_found
+        self.find, self.reader = find, reader
         self.tell = tell or (lambda line: None)
         self.clock, self.memory, self.methods = clock, memory, methods
 
@@ -175,7 +182,8 @@ class _Climb:
 
     def __init__(self, planner: Planner, target: Tensor, on_step: OnStep | None) -> None:
         self.planner, self.target, self.on_step = planner, target, on_step
-        self.program = PROGRAMS[planner.quality]
+        program = PROGRAMS[planner.quality]
+        self.program = for_any_place(program) if planner.as_found else program
         self.begun, self.pace = planner.clock(), Pace(inf)
         self.told: list[dict[str, Any]] = []
         self.asked = self.short = False
@@ -203,7 +211,7 @@ class _Climb:
             rungs = (TRIAL, *rungs)
         for last, rung in zip((None, *rungs), rungs, strict=False):
             # Steps that were only timed are no reason to end: the others follow as without a clock.
-            why = "a step is timed" if last is TRIAL else self.program.missed(self.best.figures)
+            why = "a step is timed" if last is TRIAL else self._missed()
             if self.asked or not why:
                 break
             fitting = self._fitted(rung)
@@ -244,13 +252,24 @@ class _Climb:
         guess = "" if name == MobileStyleGAN.name else f" (a guess for this {name})"
         return f"about {needed:g} GB of memory{guess}"
 
+    def _missed(self) -> str:
+        """What is amiss with the nearest so far; "" for nothing."""
+        missed = self.program.missed(self.best.figures)
+        if missed or self.asked or not self.planner.as_found or self.best.rung.method == "fspace":
+            return missed
+        if self._place is None and self._opening(SPACE) * self._expected(TRIAL)[0] > self.usable:
+            self.short = True
+            return "whether W+ holds a face that lies so is not known"
+        return "" if self._upright() else "W+ does not hold a face that lies so"
+
     def _upright(self) -> bool:
-        """Whether the face lies as the encoder knows them."""
-        p = self.planner
-        assert p.encoder is not None  # the first rung has used it
-        target = fit(self.target, preview_size(p.generator))
-        networks = {"encode": p.encoder, "draw": p.generator.preview, "maps": p.maps}
-        self._place = p.find(target, **networks, reader=p.reader)
+        """Whether the face lies as the encoder knows them; looked for once."""
+        if self._place is None:
+            p = self.planner
+            assert p.encoder is not None  # the first rung has used it
+            target = fit(self.target, preview_size(p.generator))
+            networks = {"encode": p.encoder, "draw": p.generator.preview, "maps": p.maps}
+            self._place = p.find(target, **networks, reader=p.reader)
         return held_by_w(self._place)
 
     def _in_time(self, rung: Rung) -> Rung | str:
@@ -263,8 +282,7 @@ class _Climb:
             return self._too_long(least) if self.short else rung
         if pace.preview is None:
             return "no step could be timed"
-        opening = rung.opening + (0 if self.planner.reader else rung.search)
-        fixed = opening * pace.preview + 2 * pace.closing
+        fixed = self._opening(rung) * pace.preview + 2 * pace.closing
         preview, full = self._expected(rung)
         steps = rung.steps * preview + rung.finish * full
         share = min(1.0, (left - fixed) / steps)
@@ -273,6 +291,11 @@ class _Climb:
         if share < rung.least or fitting.steps < 1:
             return self._too_long(fixed + max(rung.least * steps, preview))
         return fitting
+
+    def _opening(self, rung: Rung) -> float:
+        """Time before the first step, in steps on previews."""
+        told = self.planner.reader is not None or self._place is not None
+        return rung.opening + (0 if told else rung.search)
 
     def _too_long(self, seconds: float) -> str:
         return f"it takes {seconds:.1f} s or more, and {max(self.left, 0):.1f} s are left"
@@ -368,7 +391,7 @@ class _Climb:
     def _why(self) -> str:
         """Why it ended, and what was chosen."""
         chosen = f"{self.best.rung.method} is chosen"
-        missed = self.program.missed(self.best.figures)
+        missed = self._missed()
         if len(self.program.rungs) == 1:
             return f"{self.planner.quality} asks for no more"
         if not missed:

@@ -128,9 +128,9 @@ class Photos:
             source: a file, or a picture.
             face: "largest", "all", or a number from 1.
             aligned: the photo is a face as FFHQ aligns it, a square; nothing is looked for.
-            as_found: faces are not aligned, which "fspace" can invert: a photo that is a square is
-                taken whole, as `aligned` does; of another, an upright square of the face's size and
-                middle, in which it is turned as it is in the photo.
+            as_found: faces are not aligned, which "fspace" and plans can invert: a photo that is a
+                square is taken whole, as `aligned` does; of another, an upright square of the
+                face's size and middle, in which it is turned as it is in the photo.
             min_size: pixels that the side of a face's square must have.
 
         Raises:
@@ -264,6 +264,7 @@ class Photos:
             budget=budget,
             own=own,
             aligned=photo.alignment is not None and not photo.as_found,
+            as_found=photo.as_found,
             dtype=dtype,
             tell=tell,
             reader=self.reader,
