@@ -189,5 +189,27 @@ def test_other_methods_take_squares_alone_and_no_face_is_said(tedi_, turned):
     )
     Image.new("RGB", (300, 200)).save("dark.png")
     status, err = tedi_("invert", "dark.png", "--method", "fspace", "--no-align")
-    said = "tedi: dark.png: no face found; cut a square around it, which is taken whole\n"
+    said = "tedi: dark.png: no face found; cut a square around it: a square is taken whole\n"
     assert (status, err) == (1, said)
+    Image.new("RGB", (200, 200)).save("dark.png")
+    status, err = tedi_("invert", "dark.png", "--method", "fspace", "--no-align", "--face", 1)
+    said = "tedi: dark.png: no face found; leave out --face: a square is taken whole\n"
+    assert (status, err) == (1, said)
+
+
+@pytest.mark.parametrize("faces", [1, 2])
+def test_a_face_of_several_is_taken_as_it_lies(tedi_, model, faces):
+    many = photo("many.png", faces=faces)
+    steps = ("--steps", 2, "--no-align", "--face", faces)
+    _, err = tedi_("invert", many, "--method", "fspace", "--finish", 1, *steps, "--json")
+    record = codes.load_record(Path(f"many-face{faces}.safetensors"))
+    [found] = model.photos.open(many, as_found=True, face=faces)
+    assert (err, record["face"], record["align"]) == ("", faces, False)
+    assert record["alignment"] == found.alignment.to_dict()
+    assert found.alignment.side < found.picture.height  # not the square photo whole
+    asked = ("edit", many, "older", "--anyway", "--inversion", "fspace", *steps)
+    assert tedi_(*asked, "--out", "b.png") == (0, "")
+    assert images.read_provenance("b.png")["start"]["alignment"] == found.alignment.to_dict()
+    assert len(model.photos.open(many, as_found=True, face="all")) == faces
+    status, err = tedi_("invert", many, "--quality", "fast", "--no-align", "--face", 3)
+    assert (status, err) == (2, f"tedi: --face 3: many.png has {faces} face{'s' * (faces > 1)}\n")

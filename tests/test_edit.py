@@ -428,7 +428,11 @@ WRONG = {
     "detail of a code": (["c.npy", "older", "--detail", "0.5"], 2, "--detail: is for a face in a"),
     "crop of tedi's": (["a.png", "older", "--crop"], 2, "--crop: is for a face in a photo"),
     "face of a seed": (["7", "older", "--face", "2"], 2, "--face: chooses among those of a photo"),
-    "face of one": (["photo.jpg", "older", "--face", "2", "--no-align"], 2, "--face: with --no-al"),
+    "face of one": (
+        ["photo.jpg", "older", "--face", "2", "--no-align"],
+        2,
+        "or pass --inversion fspace, which takes a face as it lies",
+    ),
     "two codes": (["two.png", "older", "--out", "b.jpg"], 2, "hold the codes of photo and sketch"),
     "long strip": (
         ["7", "older", "--strip", "--strength", "0:2:62", "--out", "a.webp"],

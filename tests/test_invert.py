@@ -462,7 +462,12 @@ def test_photos_of_one_stem_are_told_apart(tedi_):
             2,
             "--out: --face all needs a folder",
         ),
-        (["a.png", "--no-align", "--face", "all"], 2, "--face: with --no-align each photo is"),
+        (
+            ["a.png", "--no-align", "--face", "all"],
+            2,
+            "--face: with --no-align encoder takes a photo for one aligned face and looks for "
+            "none; leave out one of them, or pass --method fspace, which takes a face as it lies",
+        ),
         (
             ["a.png", "b.png", "--together"],
             2,

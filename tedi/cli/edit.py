@@ -38,6 +38,7 @@ from tedi.cli.options import (
 from tedi.cli.photos import (
     PhotoSettings,
     check_settings,
+    check_which,
     crop_option,
     detail_option,
     open_photos,
@@ -453,11 +454,16 @@ def _check_options(source: Source, settings: PhotoSettings, dtype: str) -> None:
         options_of(settings, dtype)
     if settings.which == "largest":
         return
-    if not settings.align:
-        raise UsageError("--face: with --no-align the photo is one face; leave one of them")
     if not source.photo:
         name = source.file or source.name
         raise UsageError(f"--face: chooses among those of a photo, and {name} is one; leave it out")
+    check_which(
+        settings.which,
+        settings.inversion,
+        option="--inversion",
+        align=settings.align,
+        planned=settings.planned,
+    )
 
 
 def _columns(

@@ -25,7 +25,7 @@ from tedi.cli.options import (
     which_option,
     with_dtype,
 )
-from tedi.cli.photos import takes_as_found
+from tedi.cli.photos import check_which, takes_as_found
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import Exist
@@ -139,7 +139,7 @@ def invert(
     tedi invert photo.jpg --method pti --set local=0.2 --set seed=1
     tedi invert me.jpg me2.jpg --method pti --together
     tedi invert photo.jpg --quality good --budget 20s
-    tedi invert photo.jpg --quality good --no-align
+    tedi invert group.jpg --quality good --no-align --face 2
     tedi invert group.jpg --face all --out codes/
     tedi invert holiday/ --out codes/ --json
     tedi invert photo.jpg --encoder e4e_ffhq_encode.pt --show
@@ -216,8 +216,9 @@ class Run:
 
     def check(self) -> None:
         """Raises what is known to fail before anything is loaded."""
-        if not self.align and self.which != "largest":
-            raise UsageError("--face: with --no-align each photo is one face; leave one of them")
+        check_which(
+            self.which, self.method, option="--method", align=self.align, planned=self.planned
+        )
         if self.together:
             self._check_together()
         for file in self.files:

@@ -127,8 +127,8 @@ def _align_option(more: str) -> Callable[[Any], Any]:
 
 align_option = _align_option("")
 lying_option = _align_option(
-    "; with fspace, --quality or --budget other photos, too: an upright square round the face, "
-    "which stays turned"
+    "; with fspace, --quality or --budget others, too, or --face K: an upright square round the "
+    "face, which stays turned"
 )
 inversion_option = click.option(
     "--inversion",

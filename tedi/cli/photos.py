@@ -80,6 +80,24 @@ def takes_as_found(inversion: str, *, align: bool, planned: bool) -> bool:
     return not align and (planned or inversion == "fspace")
 
 
+def check_which(which: Any, inversion: str, *, option: str, align: bool, planned: bool) -> None:
+    """Raises a UsageError for a choice of faces where none is looked for.
+
+    Args:
+        which: as `tedi.faces.choose` takes it.
+        inversion: a name of `tedi.inversion.INVERTERS`.
+        option: that names it.
+        align: faces are found and aligned.
+        planned: the inversion is chosen by a plan.
+    """
+    if which == "largest" or align or takes_as_found(inversion, align=align, planned=planned):
+        return
+    raise UsageError(
+        f"--face: with --no-align {inversion} takes a photo for one aligned face and looks for "
+        f"none; leave out one of them, or pass {option} fspace, which takes a face as it lies"
+    )
+
+
 def check_settings(source: Source, settings: PhotoSettings) -> None:
     """Raises a UsageError that names what is set for photos, where the face lies in none."""
     name = source.file or source.name

@@ -129,8 +129,8 @@ class Photos:
             face: "largest", "all", or a number from 1.
             aligned: the photo is a face as FFHQ aligns it, a square; nothing is looked for.
             as_found: faces are not aligned, which "fspace" and plans can invert: a photo that is a
-                square is taken whole, as `aligned` does; of another, an upright square of the
-                face's size and middle, in which it is turned as it is in the photo.
+                square is taken whole, as `aligned` does, if `face` is "largest"; else an upright
+                square of a face's size and middle, in which it is turned as it is in the photo.
             min_size: pixels that the side of a face's square must have.
 
         Raises:
@@ -143,7 +143,7 @@ class Photos:
             name, picture = Path(source).name, images.load(source)
             sha256 = zoo.sha256(Path(fspath(source)))
         square = picture.width == picture.height
-        if aligned or (as_found and square):
+        if aligned or (as_found and square and face == "largest"):
             if not square:
                 size = f"{picture.width} x {picture.height}"
                 raise UsageError(f"{name}: expected a square of an aligned face, got {size}")
@@ -151,7 +151,8 @@ class Photos:
             return [Photo(name, picture, crop, None, sha256)]
         found = self.detector(np.asarray(picture))
         if as_found and not found:
-            raise TediError(f"{name}: no face found; cut a square around it, which is taken whole")
+            less = "leave out --face" if square else "cut a square around it"
+            raise TediError(f"{name}: no face found; {less}: a square is taken whole")
         chosen = choose(found, face, name, min_size=min_size)
         whole = Photo(name, picture, picture, None, sha256, as_found=as_found)
         return [
