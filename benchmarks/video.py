@@ -30,7 +30,7 @@ from tedi import images, load, zoo
 from tedi.checkpoints import directions
 from tedi.cli import run
 from tedi.cli.faces import Step
-from tedi.cli.video_networks import networks_of
+from tedi.cli.video_networks import networks_of, tuning_options
 from tedi.control import style_codes
 from tedi.faces import Alignment, Detected, paste_back, soft_mask
 from tedi.pipeline import Toolkit
@@ -480,7 +480,8 @@ def worked_on(
 ) -> dict[str, Any]:
     """A clip, edited by a text; gives its record."""
     steps = (step,)
-    networks = networks_of(model, steps, size="preview", tune=settings.tune > 0)
+    tuning = tuning_options("preview") if settings.tune else None
+    networks = networks_of(model, steps, size="preview", tune=tuning)
     networks = networks if head else replace(networks, head=None)
     clip = Clip(open_source(path), out, networks, settings, run={})
     found = clip.find()

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from tiny import toolkit
 from tedi import images
 from tedi.checkpoints import codes
 from tedi.cli import run
+from tedi.errors import TediError
 from tedi.faces import Detected
+from tedi.inversion import INVERTERS
+from tedi.inversion.pti import PUBLISHED, TuningOptions
 
 OWN = Path("a-generator.safetensors")
 
@@ -81,6 +85,39 @@ def test_a_number_format_that_steps_do_not_know_is_refused(tedi_, method):
     assert tedi_(*asked, "--inversion", method, "--out", "b.png") == (2, said)
     assert not Path("b.png").exists()
     assert tedi_(*asked, "--inversion", "optimize", "--out", "b.png") == (0, "")
+
+
+def test_the_inversion_of_an_edit_takes_any_setting(tedi_, monkeypatch):
+    asked = []
+
+    def stop(self, target, on_step):
+        asked.append(self.options)
+        raise TediError("asked")
+
+    monkeypatch.setattr(INVERTERS["pti"], "__call__", stop)
+    call = ("edit", photo(), "older", "--anyway", "--inversion", "pti", "--out", "b.png")
+    changed = ("--steps", 2, "--set", "local=0.5", "--set", "finish=1")
+    assert tedi_(*call, "--preset", "published", *changed) == (1, "tedi: asked\n")
+    assert tedi_(*call, "--preset", "fast") == (1, "tedi: asked\n")
+    assert asked == [replace(PUBLISHED, steps=2, local=0.5, finish=1), TuningOptions()]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--set", "lr=1"], "--set: encoder takes none; pass --inversion optimize"),
+        (["--preset", "fast"], "--preset: encoder has none; expected --inversion fspace or"),
+        (["--inversion", "pti", "--set", "lrr=1"], "--set: unknown setting 'lrr'; did you mean"),
+        (["--inversion", "pti", "--set", "lr=-1"], "--set: lr: expected 0 or more, got -1"),
+        (["--inversion", "pti", "--set", "steps=1", "--steps", 2], "--set: steps is given by --st"),
+        (["--quality", "good", "--set", "lr=1"], "--quality: chooses the method and its steps; l"),
+        (["--quality", "good", "--preset", "fast"], "leave out --preset"),
+    ],
+    ids=str,
+)
+def test_settings_of_an_edit_that_are_refused(tedi_, options, says):
+    status, err = tedi_("edit", photo(), "older", *options)
+    assert (status, err.count("\n"), says in err) == (2, 1, True)
 
 
 def test_where_only_one_generator_draws_such_codes_are_refused(tedi_):

@@ -417,6 +417,8 @@ WRONG = {
     "region": (["7", "older", "--region", "elbow"], 2, "elbow"),
     "quality of a seed": (["7", "older", "--quality", "good"], 2, "--quality: is for photos, and"),
     "budget of tedi's": (["a.png", "older", "--budget", "5s"], 2, "--budget: is for photos, and"),
+    "preset of a seed": (["7", "older", "--preset", "fast"], 2, "--preset: is for photos, and"),
+    "setting of a seed": (["7", "older", "--set", "lr=1"], 2, "--set: is for photos, and the code"),
     "quality of a method": (
         ["photo.jpg", "older", "--quality", "good", "--inversion", "pti"],
         2,

@@ -126,7 +126,7 @@ def test_every_method_can_be_chosen(tedi_, model, method):
     assert (status, record["inversion"]) == (0, method)
     assert record["steps"] == (7 if steps else 0)
     assert record["settings"].get("steps") == (5 if steps else None)
-    settings = INVERT._settings(method, *((5, 2) if steps else (None, None)))
+    settings = INVERT.options_of(method, **({"steps": 5, "finish": 2} if steps else {}))
     expected = model.photos.invert(model.photos.open("a.png")[0], method=method, options=settings)
     assert torch.equal(codes.load(Path(path), slots=16, width=8), expected.ws[0])
 
@@ -256,7 +256,7 @@ def test_photos_of_one_person_share_a_generator(tedi_, model):
     assert {each["generator"]["file"] for each in told} == {SHARED.name}
     assert len(list(Path("codes").glob("*-generator.safetensors"))) == 1
     photos = [model.photos.open(path)[0] for path in given]
-    options = INVERT._settings("pti", 3, 1)
+    options = INVERT.options_of("pti", steps=3, finish=1)
     found = model.photos.tune(photos, options=options)
     tuned = model.load_generator(SHARED)
     for row, each in enumerate(told):

@@ -19,7 +19,7 @@ from tiny import code_reader, text_encoder, toolkit
 
 import tedi
 from tedi.cli import run
-from tedi.cli.video_networks import _moved
+from tedi.cli.video_networks import _moved, tuning_options
 from tedi.errors import TediError, UsageError
 from tedi.faces import Detected, quad_of, within
 from tedi.video import Clip, Networks, Seen, Settings, Tracker, frames, open_source, writer
@@ -359,6 +359,11 @@ def test_a_video_that_breaks_off_says_where(tmp_path, share):
         (["--out", "a.mkv", "--start", "2", "--end", "1"], "start < end"),
         (["--out", "a.mkv", "--face", "all"], "one face"),
         (["--out", "a.mkv", "--key-frames", "3"], "--key-frames: is for --tune"),
+        (["--out", "a.mkv", "--preset", "fast"], "--preset: is for --tune"),
+        (["--out", "a.mkv", "--set", "lr=1"], "--set: is for --tune"),
+        (["--out", "a.mkv", "--tune", "--set", "lrr=1"], "--set: unknown setting 'lrr'; did you"),
+        (["--out", "a.mkv", "--tune", "--set", "lr=-1"], "--set: lr: expected 0 or more, got -1"),
+        (["--out", "a.mkv", "--tune", "--set", "pivot=optimize"], "--set: pivot: the pivots are"),
         (["--out", "a.mkv", "--crop", "face", "--field", "0.1"], "--field: is for --crop first"),
         (["--out", "a.mkv", "--strength", "1,2"], "2 numbers for 1 texts"),
         (["--out", "there.mkv"], "already exists"),
@@ -1253,10 +1258,13 @@ def test_a_video_is_tuned_from_the_command_line(model, filmed, tmp_path, monkeyp
     monkeypatch.setattr(PivotalTuning, "defaults", TuningOptions(steps=2, local=0.0))
     saved = []
     monkeypatch.setattr("tedi.video.store.Store.clear", lambda store: saved.append(store.folder))
-    assert run(["video", str(filmed[0]), "smiling", "--tune", "--key-frames", "2"]) == 0
+    asked = ("--tune", "--key-frames", "2", "--set", "lr=0.01", "--set", "seed=3")
+    assert run(["video", str(filmed[0]), "smiling", *asked]) == 0
     [out] = capsys.readouterr().out.split()
     record = read_record(out)
     assert (record["tune"], record["key_frames"]) == (2, [[2, 6]])
+    changed = {"steps": 2, "finish": 0, "lr": 0.01, "seed": 3}
+    assert record["tuning"].items() >= changed.items()
     assert "attributes-lite0" in record["weights"]
     tuned = model.load_generator(saved[0] / "tuned-00000.safetensors")
     assert tuned is not model.generator
@@ -1264,6 +1272,21 @@ def test_a_video_is_tuned_from_the_command_line(model, filmed, tmp_path, monkeyp
         tuned.preview(tuned.w_avg.expand(1, 16, -1)),
         model.generator.preview(tuned.w_avg.expand(1, 16, -1)),
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "preset", "steps"),
+    [
+        ("preview", None, (60, 0)),
+        ("full", "fast", (60, 6)),
+        ("preview", "published", (350, 0)),
+        ("full", "published", (0, 350)),
+    ],
+)
+def test_what_is_tuned_looks_at_what_is_drawn(size, preset, steps):
+    options = tuning_options(size, preset)
+    assert (options.steps, options.finish) == steps
+    assert tuning_options(size, preset, ["finish=9"]).finish == 9
 
 
 def test_a_dry_run_tells_how_texts_are_read(model, filmed, tmp_path, monkeypatch, capsys):

@@ -41,13 +41,14 @@ from tedi.cli.photos import (
     check_which,
     crop_option,
     detail_option,
+    inversion_options,
     open_photos,
-    options_of,
     put_together,
     regions_of,
     start_of,
 )
 from tedi.cli.recipes import check_recipe, placed_told, recipe_option, write_recipe
+from tedi.cli.schedules import inversion_schedule_options
 from tedi.editing import EDITS, STRONGEST
 from tedi.errors import UsageError
 from tedi.outputs import Exist
@@ -140,6 +141,7 @@ def _numbers(value: str) -> list[float]:
 @lying_option
 @inversion_option
 @steps_option
+@inversion_schedule_options
 @plan_options
 @click.option(
     "--region",
@@ -183,6 +185,8 @@ def edit(
     align: bool,
     inversion: str,
     steps: int | None,
+    preset: str | None,
+    changes: tuple[str, ...],
     quality: str | None,
     budget: float | None,
     region: str | None,
@@ -224,7 +228,7 @@ def edit(
     Paths go to stdout; progress, and words that change nothing, to stderr.
     """  # noqa: D301
     source = read_face(face, psi=psi, photo=photo)
-    check_plan(quality, budget, "inversion", "steps")
+    check_plan(quality, budget, "inversion", "steps", "preset", "changes")
     settings = PhotoSettings(
         which,
         align,
@@ -237,6 +241,8 @@ def edit(
         quality,
         budget,
         own=recipe is None,  # tedi run draws by no generator of a face's own
+        preset=preset,
+        changes=changes,
     )
     _check_options(source, settings, dtype)
     asked = read_asked(texts, method, mappers, directions)
@@ -451,7 +457,7 @@ def _check_options(source: Source, settings: PhotoSettings, dtype: str) -> None:
     """Raises a UsageError that names an option for photos that FACE has no use for."""
     check_settings(source, settings)
     if source.photo and not settings.planned:
-        options_of(settings, dtype)
+        inversion_options(settings, dtype)
     if settings.which == "largest":
         return
     if not source.photo:

@@ -23,9 +23,9 @@ from tedi.cli.options import (
     models_option,
     steps_option,
     which_option,
-    with_dtype,
 )
 from tedi.cli.photos import check_which, takes_as_found
+from tedi.cli.schedules import method_schedule_options, options_of
 from tedi.errors import TediError, UsageError
 from tedi.inversion import INVERTERS
 from tedi.outputs import Exist
@@ -70,19 +70,7 @@ CHOSEN = ("inversion", "settings", "plan")
     type=click.IntRange(0, 10_000),
     help="More steps of the optimisation, on full-size drawings.  [default: the method's]",
 )
-@click.option(
-    "--preset",
-    type=click.Choice(["fast", "published"]),
-    help="The method's schedule: tedi's own, or for pti and fspace that of the paper, many "
-    "minutes a photo on a CPU.  [default: fast]",
-)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change any setting of the method; repeatable.  Example: lr=0.01",
-)
+@method_schedule_options
 @click.option(
     "--together",
     is_flag=True,
@@ -150,7 +138,9 @@ def invert(
     check_plan(quality, budget, "method", "steps", "finish", "preset", "changes")
     files = _files(photos)
     exact = out is not None and bool(out.suffix) and not out.is_dir()
-    settings = _settings(method, steps, finish, dtype, preset=preset, changes=changes)
+    settings = options_of(
+        method, steps=steps, finish=finish, dtype=dtype, preset=preset, changes=changes
+    )
     run = Run(
         files,
         [_exact(out, len(files), which)] if out and exact else _names(files, out),
@@ -497,54 +487,6 @@ def _is_current(model: "Toolkit", weights: Any) -> bool:
         and files <= given.keys()
         and all(here[name] == sha for name, sha in named.items() if name in here)
     )
-
-
-def _settings(
-    method: str,
-    steps: int | None,
-    finish: int | None,
-    dtype: str = "float32",
-    *,
-    preset: str | None = None,
-    changes: Sequence[str] = (),
-) -> Any:
-    """Options of a method; None for one that has none.
-
-    Args:
-        method: a name of `tedi.inversion.INVERTERS`.
-        steps: on previews; None for the schedule's.
-        finish: at full size; None for the schedule's.
-        dtype: of the networks while a code is sought, where the method has a choice.
-        preset: "published" for the paper's schedule; "fast" or None for tedi's own.
-        changes: single settings as NAME=VALUE.
-
-    Raises:
-        UsageError: the method has no such thing to set, or a value is none of its.
-    """
-    from tedi import config
-
-    options: Any = _schedule(method, preset)
-    numbers = {"steps": steps, "finish": finish}
-    given = {name: value for name, value in numbers.items() if value is not None}
-    if options is None:
-        asked = [*given, *(["set"] if changes else [])]
-        if asked:
-            raise UsageError(f"--{asked[0]}: {method} takes none; pass --method optimize")
-        return None
-    options = with_dtype(options, method, dtype)
-    for change in changes:
-        if (name := change.partition("=")[0]) in given:
-            raise UsageError(f"--set: {name} is given by --{name}, too; leave out one of them")
-    return config.changed(replace(options, **given), changes, where="--set")
-
-
-def _schedule(method: str, preset: str | None) -> Any:
-    """A method's options before anything is changed; None for one that has none."""
-    kind = INVERTERS[method]
-    if preset is not None and not hasattr(kind, "published"):
-        known = [name for name in INVERTERS if hasattr(INVERTERS[name], "published")]
-        raise UsageError(f"--preset: {method} has none; expected --method {' or '.join(known)}")
-    return getattr(kind, "published" if preset == "published" else "defaults", None)
 
 
 def _files(photos: Sequence[Path]) -> list[Path]:

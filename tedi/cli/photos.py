@@ -10,7 +10,7 @@ import click
 from tedi.cli.budget import teller
 from tedi.cli.changed import read_changed, told_of_changed
 from tedi.cli.faces import Source, begin
-from tedi.cli.options import with_dtype
+from tedi.cli.schedules import options_of
 from tedi.errors import TediError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class PhotoSettings:
         align: find and align them; else the photo is one aligned face, or see `as_found`.
         inversion: a name of `tedi.inversion.INVERTERS`.
         steps: of the optimisation; None for the method's own.
+        preset: of its schedule, as `tedi.cli.schedules.options_of` has it; and …
+        changes: … single settings.
         regions: parts that may change; none for all.
         detail: share of the photo's own detail that is kept, 0 to 1.
         crop: give the aligned face, not the whole photo.
@@ -63,6 +65,8 @@ class PhotoSettings:
     quality: str | None = None
     budget: float | None = None
     own: bool = True
+    preset: str | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def planned(self) -> bool:
@@ -101,8 +105,13 @@ def check_which(which: Any, inversion: str, *, option: str, align: bool, planned
 def check_settings(source: Source, settings: PhotoSettings) -> None:
     """Raises a UsageError that names what is set for photos, where the face lies in none."""
     name = source.file or source.name
-    if settings.planned and not source.photo:
-        option = "--quality" if settings.quality else "--budget"
+    of_photos = {
+        "--quality": settings.quality is not None,
+        "--budget": settings.budget is not None,
+        "--preset": settings.preset is not None,
+        "--set": bool(settings.changes),
+    }
+    for option in (option for option, set_ in of_photos.items() if set_ and not source.photo):
         raise UsageError(f"{option}: is for photos, and the code of {name} is known; leave it out")
     if source.photo or settings.onto or "photo" in source.start:
         return
@@ -203,7 +212,7 @@ def begin_photo(
             on_step=on_step,
         )
     else:
-        options = options_of(settings, dtype)
+        options = inversion_options(settings, dtype)
         inversion = model.photos.invert(
             photo, method=settings.inversion, options=options, on_step=on_step
         )
@@ -230,20 +239,20 @@ def start_of(
     return ws, start, read_changed(model, source) or model.generator
 
 
-def options_of(settings: PhotoSettings, dtype: str = "float32") -> Any:
+def inversion_options(settings: PhotoSettings, dtype: str = "float32") -> Any:
     """Options of the inversion that the settings ask for; None where it has none.
 
     Raises:
-        UsageError: steps or a number format that it does not take.
+        UsageError: steps, settings or a number format that it does not take.
     """
-    from tedi.inversion import INVERTERS
-
-    options: Any = getattr(INVERTERS[settings.inversion], "defaults", None)
-    if settings.steps is not None:
-        if options is None:
-            raise UsageError(f"--steps: {settings.inversion} takes none; pass --inversion optimize")
-        options = replace(options, steps=settings.steps)
-    return with_dtype(options, settings.inversion, dtype)
+    return options_of(
+        settings.inversion,
+        steps=settings.steps,
+        dtype=dtype,
+        preset=settings.preset,
+        changes=settings.changes,
+        option="--inversion",
+    )
 
 
 def put_together(

@@ -15,19 +15,22 @@ from tedi.cli.faces import Step
 from tedi.cli.generate import _exists, _load
 from tedi.cli.options import Which, device_option, models_of, models_option
 from tedi.cli.photos import detail_option
-from tedi.cli.video_networks import moves, networks_of
+from tedi.cli.schedules import tuning_schedule_options
+from tedi.cli.video_networks import moves, networks_of, tuning_options
 from tedi.editing import EDITS, STRONGEST
 from tedi.errors import UsageError
 from tedi.outputs import slug
 from tedi.prompts import STRENGTH
 
 if TYPE_CHECKING:
+    from tedi.inversion.pti import TuningOptions
     from tedi.pipeline import Toolkit
     from tedi.video import Settings, Source
 
 MAX_LISTED = 8  # gaps that are told one by one
 FIELD = 0.25  # widths more on every side
 KEY_FRAMES, MAX_KEY_FRAMES = 6, 64  # that a generator is tuned to
+OF_TUNING = {"key_frames": "--key-frames", "preset": "--preset", "changes": "--set"}
 
 
 class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -139,6 +142,7 @@ class Strength(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     show_default=True,
     help="Frames of each person, spread over the video, that --tune looks at.",
 )
+@tuning_schedule_options
 @detail_option
 @click.option(
     "--crf",
@@ -174,6 +178,8 @@ def video(
     per_frame: bool,
     tune: bool,
     key_frames: int,
+    preset: str | None,
+    changes: tuple[str, ...],
     detail: float,
     crf: int,
     audio: bool,
@@ -197,7 +203,7 @@ def video(
     tedi video in.mp4 "older" "with glasses" --strength 0.7,1
     tedi video party.mp4 "smiling" --face 2 --start 4 --end 9.5
     tedi video in.mp4 "smiling" --out out.mp4 --resume
-    tedi video in.mp4 "smiling" --tune --key-frames 10
+    tedi video in.mp4 "smiling" --tune --key-frames 10 --set steps=120
     tedi video in.mp4 "smiling" --generator my-stylegan3.safetensors --field 0.1
     tedi video in.mp4 --direction smile=2 --direction red.safetensors=1.5
     tedi video in.mp4 --mapper afro.pt --generator my.pkl --encoder my-e4e.pt
@@ -212,8 +218,10 @@ def video(
 
     if which == "all":
         raise UsageError("--face: one face of a video is changed at a time; give largest or K")
-    if not tune and is_given("key_frames"):
-        raise UsageError("--key-frames: is for --tune; pass that, too, or leave it out")
+    for name, option in OF_TUNING.items():
+        if not tune and is_given(name):
+            raise UsageError(f"{option}: is for --tune; pass that, too, or leave it out")
+    tuning = tuning_options(size, preset, changes) if tune else None
     if crop == "face" and is_given("field"):
         raise UsageError("--field: is for --crop first; pass that, or leave it out")
     asked = read_asked(texts, method, mappers, directions)
@@ -237,7 +245,7 @@ def video(
     face: Any = which
     count = key_frames if tune else 0
     settings = Settings(face, smooth, detail, per_frame, crf, audio, count, kept, wide, anyone)
-    plan = Plan(source, path, steps, size, settings)
+    plan = Plan(source, path, steps, size, settings, tuning)
     notes = [*source.notes, *encoder_told()]
     _remark(notes)
     record = plan.write(model, zoo.sha256(video), anyway=anyway, resume=resume)
@@ -256,6 +264,7 @@ class Plan:
         steps: the edits, one after the other.
         size: "preview" or "full".
         settings: how it is worked on.
+        tuning: how the generator is tuned to persons; None: it is not.
     """
 
     source: "Source"
@@ -263,6 +272,7 @@ class Plan:
     steps: tuple[Step, ...]
     size: str
     settings: "Settings"
+    tuning: "TuningOptions | None" = None
 
     def write(self, model: "Toolkit", sha256: str, *, anyway: bool, resume: bool) -> dict[str, Any]:
         """Write the video; gives its record."""
@@ -273,7 +283,7 @@ class Plan:
             self.steps,
             size=self.size,
             anyway=anyway,
-            tune=self.settings.tune > 0,
+            tune=self.tuning,
             field=self.settings.field,
         )
         networks.edit(model.generator.w_avg.expand(1, model.generator.slots, -1))  # is it heard?
@@ -296,6 +306,7 @@ class Plan:
         told = {"command": "video", "prompt": texts, "video": self.source.path.name}
         edits = [asdict(step) for step in self.steps]
         how = {"edits": edits, "size": self.size, **asdict(self.settings)}
+        how |= {"tuning": asdict(self.tuning)} if self.tuning else {}
         part = {"start": self.source.start, "end": self.source.end}
         last = {"dtype": made["dtype"], "version": made["version"], "weights": weights}
         return {**told, "sha256": sha256, **how, **part, **last}

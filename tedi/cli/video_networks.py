@@ -7,7 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tedi import config
 from tedi.cli.faces import Step, apply
+from tedi.cli.schedules import options_of
+from tedi.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from tedi.encoders.parser import FaceParser
     from tedi.faces import Transform
     from tedi.interfaces import Generator, Transformable
+    from tedi.inversion.pti import TuningOptions
     from tedi.pipeline import Toolkit
     from tedi.video import Networks, Tune
 
@@ -32,7 +36,7 @@ def networks_of(
     *,
     size: str,
     anyway: bool = False,
-    tune: bool = False,
+    tune: "TuningOptions | None" = None,
     field: float = 0.0,
 ) -> "Networks":
     """The networks of a toolkit, as `tedi.video` takes them; all are loaded here.
@@ -42,7 +46,7 @@ def networks_of(
         steps: the edits, one after the other.
         size: "preview" or "full".
         anyway: edit though nothing of a text is understood.
-        tune: the generator is to be tuned to persons.
+        tune: how the generator is tuned to persons, see `tuning_options`; None: it is not.
         field: widths that drawings which are moved show more on every side.
     """
     from tedi.interfaces import Transformable
@@ -71,7 +75,7 @@ def networks_of(
         fine=generator.layers("fine"),
         device=model.device,
         head=functools.partial(_head, photos.parser),
-        tune=_tuner(model, size) if tune else None,
+        tune=_tuner(model, tune) if tune else None,
         tuned=tuned,
     )
     return networks
@@ -94,13 +98,35 @@ def _moved(
     return moved.synthesis
 
 
-def _tuner(model: "Toolkit", size: str) -> "Tune":
+def tuning_options(
+    size: str, preset: str | None = None, changes: Sequence[str] = ()
+) -> "TuningOptions":
+    """How a generator is tuned to persons; faces drawn at 256 px need no steps at full size.
+
+    Args:
+        size: "preview" or "full".
+        preset: "published" for the paper's schedule, whose steps look at what is drawn; "fast" or
+            None for tedi's own.
+        changes: single settings as NAME=VALUE.
+
+    Raises:
+        UsageError: what no setting is, or one of the pivots, which are the codes of the frames.
+    """
+    for change in changes:
+        if (name := change.partition("=")[0]).startswith("pivot"):
+            raise UsageError(f"--set: {name}: the pivots are the frames' own codes; leave it out")
+    options: TuningOptions = options_of("pti", preset=preset)
+    if size == "preview":
+        options = replace(options, steps=options.steps or options.finish, finish=0)
+    changed: TuningOptions = config.changed(options, changes, where="--set")
+    return changed
+
+
+def _tuner(model: "Toolkit", options: "TuningOptions") -> "Tune":
     """What tunes the generator to pictures of a person at their codes, and writes what changed."""
     from tedi.inversion.pti import PivotalTuning
 
-    usual, photos = PivotalTuning.defaults, model.photos
-    # Faces that are drawn at 256 px need no steps at full size.
-    options = replace(usual, finish=0 if size == "preview" else usual.finish)
+    photos = model.photos
     known: dict[str, Any] = {"maps": photos.features.maps, "describe": photos.identity}
     method = PivotalTuning(model.generator, photos.encoder, **known, options=options)
     total = options.steps + options.finish
