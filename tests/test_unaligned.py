@@ -1,20 +1,24 @@
-"""Generators of unaligned faces are judged upright: fitting directions, measuring spaces."""
+"""Generators of unaligned faces are drawn upright: directions fitted and shown, spaces measured."""
 
 import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_spaces import Corners
 from test_transform import network
 from tiny import TinyGenerator
 
-from tedi import zoo
+from tedi import images, zoo
+from tedi.checkpoints import directions
 from tedi.cli import run
 from tedi.cli.networks import UPRIGHT, previews_of
+from tedi.control import style_codes
 from tedi.errors import UsageError
 from tedi.generators.stylegan3 import user_transform
+from tedi.latents import Direction
 from tedi.metrics import dci
 
 
@@ -85,6 +89,34 @@ def test_directions_are_fitted_to_upright_faces(tedi_):
     assert UPRIGHT not in zoo.metadata(Path("b.safetensors"))["data"]
     status, _, err, _ = tedi_("directions", "fit", "--unaligned", "--out", "c.safetensors")
     assert (status, "--unaligned: is of a StyleGAN3 of one's own" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("space", "preview"), [("w", False), ("w", True), ("s", False)])
+def test_directions_are_shown_on_upright_faces(tmp_path, monkeypatch, capsys, space, preview):
+    G, still, sheets = turning(), network(), []
+    command = importlib.import_module("tedi.cli.directions")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "load_generator", lambda *a: (G, {"sg3": "0" * 64}))
+    monkeypatch.setattr(
+        images, "contact_sheet", lambda rows, **_: sheets.append(rows) or rows[0][0]
+    )
+    ws = still.pseudo_aligned(style_codes(G, [0], psi=0.7))
+    width = sum(style.shape[1] for style in G.styles(ws).values()) if space == "s" else 16
+    along = Direction("a", torch.arange(1.0, width + 1), space)
+    directions.save(tmp_path / "a.safetensors", [along], {})
+    [along] = directions.load(tmp_path / "a.safetensors").values()  # in half precision
+    shown = ["--strength", "0:3:2", "--generator", "g.pkl", *(["--preview"] if preview else [])]
+    call = ["directions", "show", "a.safetensors", *shown, "--unaligned", "--json"]
+    assert run(call) == 0
+    assert json.loads(capsys.readouterr().out)["drawn"] == UPRIGHT
+    draw = still.preview if preview else still.synthesis
+    [[[first, moved]]] = sheets
+    assert np.array_equal(first, images.to_pil(draw(ws))[0])
+    if space == "w":
+        assert np.array_equal(moved, images.to_pil(draw(still.pseudo_aligned(along(ws, 3))))[0])
+    assert not np.array_equal(first, moved)
+    assert run([*call[:5], "--unaligned"]) == 2
+    assert "--unaligned: is of a StyleGAN3 of one's own" in capsys.readouterr().err
 
 
 def test_spaces_are_measured_on_upright_faces(tedi_):

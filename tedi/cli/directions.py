@@ -1,13 +1,19 @@
 """`tedi directions`: list, fit and show directions in W and S."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tedi.cli.networks import load_generator
+from tedi.cli.networks import (
+    UPRIGHT,
+    check_unaligned,
+    load_generator,
+    standing,
+    unaligned_option,
+)
 from tedi.cli.options import Seeds, TableGroup, device_option, generator_option
 from tedi.editing import FARTHEST
 from tedi.errors import TediError, UsageError
@@ -134,6 +140,7 @@ def _told(direction: "Direction") -> dict[str, Any]:
 @click.option("--psi", type=click.FloatRange(0, 2), default=0.7, show_default=True)
 @click.option("--preview", is_flag=True, help="256 px, several times as fast.")
 @generator_option
+@unaligned_option
 @device_option
 @click.option("--out", help="A picture file or a folder.  [default: NAME-seedN.png here]")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
@@ -148,6 +155,7 @@ def show(
     psi: float,
     preview: bool,
     generator: Path | None,
+    unaligned: bool,
     device: str,
     out: str | None,
     overwrite: bool,
@@ -159,6 +167,7 @@ def show(
 
     if len(seeds) * len(strengths) > 10 * MAX_STEPS:
         raise UsageError(f"--seed: at most {10 * MAX_STEPS} pictures fit a strip; name fewer seeds")
+    check_unaligned(generator, unaligned=unaligned)
     path = next(output_paths(out, prompts=[Path(name).name], seeds=seeds[:1]))
     if path.exists() and not overwrite:
         raise TediError(f"{path}: already exists; pass --overwrite to replace it")
@@ -174,11 +183,13 @@ def show(
     direction = _prepare(direction, others, drawing, layers)
     scale = _scale(direction, in_std)
     moves = [scale * strength for strength in strengths]
-    rows = [_strip(drawing, direction, seed, moves, psi, preview) for seed in seeds]
+    draw = _drawer(drawing, direction, preview=preview, unaligned=unaligned)
+    rows = [_strip(drawing, draw, seed, moves, psi) for seed in seeds]
     columns = [f"{move:+.2g}" if move else "0" for move in strengths]
     sheet = contact_sheet(rows, labels=labels, column_labels=columns)
     record = _record(direction, seeds, moves, psi, preview) | {
-        "weights": weights | _hashes([name, *given])
+        **({"drawn": UPRIGHT} if unaligned else {}),
+        "weights": weights | _hashes([name, *given]),
     }
     save(sheet, path, record, exist="overwrite" if overwrite else "error")
     click.echo(json.dumps({"path": str(path), **record}) if as_json else path)
@@ -209,11 +220,10 @@ def _scale(direction: "Direction", in_std: bool) -> float:
 
 def _strip(
     generator: "Generator",
-    direction: "Direction",
+    draw: "Callable[[Tensor, float], Tensor]",
     seed: int,
     strengths: Sequence[float],
     psi: float,
-    preview: bool,
 ) -> "list[Image]":
     import torch
 
@@ -222,18 +232,28 @@ def _strip(
 
     with torch.inference_mode():
         ws = style_codes(generator, [seed], psi=psi)
-        drawn = [_draw(generator, direction, ws, strength, preview) for strength in strengths]
+        drawn = [draw(ws, strength) for strength in strengths]
         return to_pil(torch.cat(drawn).float())
 
 
-def _draw(
-    generator: "Generator", direction: "Direction", ws: "Tensor", strength: float, preview: bool
-) -> "Tensor":
-    if direction.space == "s":
-        styles = direction.on_styles(generator.styles(ws), strength)
-        return generator.synthesis_from_styles(styles)
-    draw = generator.preview if preview else generator.synthesis
-    return draw(direction(ws, strength))
+def _drawer(
+    generator: "Generator", direction: "Direction", *, preview: bool, unaligned: bool
+) -> "Callable[[Tensor, float], Tensor]":
+    """Codes (N, L, C) and a strength to pictures, moved along the direction."""
+    still = standing(generator) if unaligned else None
+    drawing = still or generator
+    draw = drawing.preview if preview else drawing.synthesis
+
+    def upright(ws: "Tensor") -> "Tensor":
+        return still.pseudo_aligned(ws) if still else ws
+
+    def moved(ws: "Tensor", strength: float) -> "Tensor":
+        if direction.space == "s":
+            styles = direction.on_styles(drawing.styles(upright(ws)), strength)
+            return drawing.synthesis_from_styles(styles)
+        return draw(upright(direction(ws, strength)))
+
+    return moved
 
 
 def _record(

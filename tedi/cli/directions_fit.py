@@ -12,6 +12,7 @@ import click
 from tedi.cli.directions import _find
 from tedi.cli.networks import (
     UPRIGHT,
+    check_unaligned,
     load_attributes,
     load_generator,
     previews_of,
@@ -110,8 +111,7 @@ def fit(
         raise UsageError("--draw: is instead of --labels; leave one of them")
     if labels and generator:
         raise UsageError("--labels: are of tedi's own faces; leave it out beside --generator")
-    if unaligned and not generator:
-        raise UsageError("--unaligned: is of a StyleGAN3 of one's own; pass --generator FILE")
+    check_unaligned(generator, unaligned=unaligned)
     chosen = list(dict.fromkeys(names or CONTRASTS))
     for name in chosen:
         contrast(name)

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.encoders.attributes import AttributeModel
+    from tedi.generators.stylegan3 import StyleGAN3
     from tedi.interfaces import Generator
 
 unaligned_option = click.option(
     "--unaligned",
     is_flag=True,
-    help="GENERATOR is a StyleGAN3 of unaligned faces: judge them upright, by pseudo-alignment "
+    help="GENERATOR is a StyleGAN3 of unaligned faces: draw them upright, by pseudo-alignment "
     "(slot 0 of a code becomes the mean of W, the file's transform none).",
 )
 UPRIGHT = "upright by pseudo-alignment: slot 0 is the mean of W, the transform none"
@@ -38,16 +39,31 @@ def previews_of(generator: "Generator", *, unaligned: bool) -> "Callable[[Tensor
     Raises:
         UsageError: a generator whose codes have no slot for the place, that is to be upright.
     """
-    from tedi.generators.stylegan3 import StyleGAN3
-
     if not unaligned:
         return generator.preview
+    still = standing(generator)
+    return lambda ws: still.preview(still.pseudo_aligned(ws))
+
+
+def standing(generator: "Generator") -> "StyleGAN3":
+    """A generator of the same weights whose pseudo-aligned codes are upright faces.
+
+    Raises:
+        UsageError: its codes have no slot for the place.
+    """
+    from tedi.generators.stylegan3 import StyleGAN3
+
     if not isinstance(generator, StyleGAN3):
         raise UsageError(
             f"--unaligned: is for a StyleGAN3, and {generator.name} is none; leave it out"
         )
-    still = generator.transformed()
-    return lambda ws: still.preview(still.pseudo_aligned(ws))
+    return generator.transformed()
+
+
+def check_unaligned(generator: Path | None, *, unaligned: bool) -> None:
+    """Raises a UsageError if tedi's own generator is to be one of unaligned faces."""
+    if unaligned and not generator:
+        raise UsageError("--unaligned: is of a StyleGAN3 of one's own; pass --generator FILE")
 
 
 def load_generator(device: str, file: Path | None = None) -> "tuple[Generator, dict[str, str]]":
