@@ -21,7 +21,7 @@ from tedi.registry import Table, resolve
 ROOT = Path(tedi.__file__).parent
 LEVELS = {
     0: "errors registry interfaces config images outputs latents masks prompts grammar allocator "
-    "attributes recipe mixing blank adam",
+    "attributes recipe mixing blank adam tensors",
     1: "zoo faces language",
     2: "modalities encoders generators losses",
     3: "checkpoints",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tedi.blank import Blank
@@ -24,6 +23,7 @@ from tedi.generators import DISCRIMINATORS, GENERATORS
 from tedi.interfaces import Encoder, Generator, z_width
 from tedi.outputs import Exist, write_atomically
 from tedi.registry import Table
+from tedi.tensors import save_file
 
 TABLES: dict[str, Table] = {
     "generator": GENERATORS,

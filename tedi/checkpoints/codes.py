@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints import native
 from tedi.errors import TediError, UsageError
 from tedi.outputs import Exist, write_atomically
+from tedi.tensors import save_file
 
 SUFFIXES = (".safetensors", ".npy", ".pt", ".pth")
 NAME = "ws"

@@ -16,7 +16,6 @@ released weights differ in size by a factor of 1,000 and more.
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints import native
@@ -25,6 +24,7 @@ from tedi.generators.based import Based
 from tedi.generators.tuned import changes, with_changes
 from tedi.interfaces import Generator
 from tedi.outputs import Exist, write_atomically
+from tedi.tensors import save_file
 
 SUFFIX = ".safetensors"
 TUNED, BASE = "tuned weights", "base code"

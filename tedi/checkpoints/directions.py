@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints import native, raw
 from tedi.errors import TediError, UsageError
 from tedi.latents import Direction
 from tedi.outputs import Exist, write_atomically
+from tedi.tensors import save_file
 
 KIND = "directions"
 MOST_SLOTS = 18

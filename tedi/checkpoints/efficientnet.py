@@ -4,10 +4,10 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from tedi.encoders.attributes import AttributeModel, fold_batch_norms
 from tedi.errors import TediError
+from tedi.tensors import save_file
 
 _DAMAGE = (
     *(OSError, EOFError, RuntimeError, LookupError, AttributeError),

@@ -9,13 +9,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tedi.checkpoints import native
 from tedi.encoders import IDENTITIES
 from tedi.encoders.identity import BLOCKS, FaceRecognition
 from tedi.errors import TediError
+from tedi.tensors import save_file
 
 MODEL = "face_recognition_model"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints import native
 from tedi.errors import TediError
 from tedi.outputs import Exist, write_atomically
+from tedi.tensors import save_file
 
 KIND = "layer table"
 KEEP_EVERY = 10  # rows judged between two writes of the file

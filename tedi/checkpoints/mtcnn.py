@@ -4,12 +4,12 @@ import pickle
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints.native import read
 from tedi.errors import TediError
 from tedi.faces.detect import Detector
+from tedi.tensors import save_file
 
 # What reading a file that is no pickle at all may end in.
 _BROKEN = (LookupError, ValueError, TypeError, AttributeError)

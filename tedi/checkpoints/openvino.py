@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.errors import TediError
+from tedi.tensors import save_file
 
 BLOCKS = 7  # 8, 16, …, 512 px
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.checkpoints import native
 from tedi.errors import TediError
 from tedi.outputs import Exist, write_atomically
+from tedi.tensors import save_file
 
 KIND = "slopes"
 

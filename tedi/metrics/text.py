@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tedi import attributes, images
@@ -31,6 +31,7 @@ from tedi.metrics import METRICS, Drawn, Score
 from tedi.metrics.accuracy import agreement, said_of, seen
 from tedi.metrics.diversity import spread
 from tedi.outputs import write_atomically
+from tedi.tensors import save_file
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tedi import attributes, config, grammar, zoo
@@ -27,6 +27,7 @@ from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.codes import CodeReader
 from tedi.encoders.text import ORDERED_GROUPS, Reading, TextEncoder
 from tedi.interfaces import Generator
+from tedi.tensors import save_file
 from tedi.training.dataset import is_held_out, load_tedifaces
 from tedi.training.loop import Settings
 from tedi.training.networks import device_of, open_generator

@@ -199,7 +199,7 @@ def _identity(settings: Settings) -> str:
 
 
 def _finish(task: Task, settings: Settings) -> dict[str, float]:
-    from safetensors.torch import save_file
+    from tedi.tensors import save_file
 
     task.model.eval()
     figures = task.evaluate()

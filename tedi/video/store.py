@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tedi.errors import TediError, UsageError
 from tedi.outputs import write_atomically
+from tedi.tensors import save_file
 from tedi.video.track import Seen
 
 PART = 100  # frames of a part; each begins with a whole picture, a moment's change of grain
