@@ -14,11 +14,14 @@ from tedi import attributes, zoo
 from tedi.checkpoints import bundle
 from tedi.cli import directions_fit
 from tedi.cli import run as cli_run
+from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.psp import Encoder4Editing
+from tedi.generators.based import placed
 from tedi.generators.reslotted import Reslotted
 from tedi.generators.stylegan2 import StyleGAN2
 from tedi.generators.stylegan3 import StyleGAN3
 from tedi.images import read_provenance
+from tedi.inversion.fspace import FSpaceOptions
 
 TINY = "32,32,32,16,16"  # channels from 4 to 64 px
 
@@ -69,6 +72,14 @@ def turning(tmp_path_factory, generator):
     found = bundle.bundle_of("generator", "stylegan3", state, str(path), config=network.config)
     bundle.save(path, {"G_ema": found})
     return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, generator):
+    """A StyleGAN2 of 64 px whose mean of W is FFHQ's."""
+    network = tiny(width=512)
+    network.mapping.w_avg.copy_(generator.w_avg)
+    return save(tmp_path_factory.mktemp("small") / "small.safetensors", network)
 
 
 @pytest.fixture
@@ -219,6 +230,33 @@ def test_an_edit_looks_at_what_a_changed_generator_of_the_same_w_draws(turning):
     drawn.clear()
     model.moved(ws, "smiling", **how)
     assert set(drawn) == {"usual"}
+
+
+@pytest.mark.parametrize("file", ["small", "turning"])
+def test_an_edit_looks_at_a_turned_face_of_a_base_code_upright(
+    request, generator, file, tmp_path, monkeypatch
+):
+    leaning = placed(*torch.tensor([[0.4], [1.0], [0.1], [0.0]]))
+    monkeypatch.setattr("tedi.inversion.fspace.find_place", lambda *_, **__: leaning)
+    model = tedi.load(generator=request.getfixturevalue(file))
+    options = FSpaceOptions(steps=1, finish=0, at=16, p_norm=0.0, identity=0.0)
+    [photo] = model.photos.open(model.generate("", seeds=[3])[0].picture, as_found=True)
+    found = model.photos.invert(photo, method="fspace", options=options)
+    path = tmp_path / "own.safetensors"
+    model.save_generator(path, found.generator)
+    own, seen, look = model.load_generator(path), [], AttributeModel.forward
+    monkeypatch.setattr(AttributeModel, "forward", lambda eye, x: seen.append(x) or look(eye, x))
+    moved = model.moved(found.ws, "smiling", strength=1.0, method="default", generator=own)
+    assert (moved - found.ws).norm() > 1
+    first, *others = seen
+    assert others  # after the move
+    view = Reslotted(own, generator)
+    with torch.no_grad():
+        drawn = view.preview(view.seen(found.ws)).clamp(-1, 1)
+        plain = model.generator.preview(found.ws).clamp(-1, 1)
+    assert torch.allclose(first, own.upright(drawn), atol=1e-4)
+    assert not torch.allclose(first, drawn, atol=0.1)
+    assert not torch.allclose(first, plain, atol=0.1)
 
 
 # --- commands that measure it --------------------------------------------------------------------
