@@ -42,6 +42,7 @@ DOORS = {
     "lpips": "losses",
     "gradio": "studio",
     "av": "video",
+    "lightgbm": "metrics/trees",
 }
 NO_PRINT_BELOW = "cli"
 READS_ENVIRONMENT = {"cli", "zoo"}

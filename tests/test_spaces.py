@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ import tedi.cli
 from tedi import attributes, control
 from tedi.attributes import COLUMNS, GROUPS, SPANS
 from tedi.cli import run
-from tedi.errors import UsageError
+from tedi.errors import TediError, UsageError
 from tedi.metrics import dci
+from tedi.metrics.classifiers import CLASSIFIERS
+from tedi.metrics.linear import Linear
+from tedi.metrics.trees import Boosted, Trees
 
 COMMAND = importlib.import_module("tedi.cli.evaluate_spaces")
 N = 400
@@ -74,7 +78,7 @@ def test_axes_that_tell_one_attribute_each_score_high():
     assert found.disentanglement > 0.9
     assert found.completeness.min() > 0.8
     assert found.informativeness > 0.9
-    assert len(again) == dci.ROUNDS
+    assert len(again) == Linear.rounds
     torch.testing.assert_close(found.weights.sum(dim=0), torch.ones(6), atol=1e-4, rtol=0)
 
 
@@ -155,6 +159,125 @@ def test_scores_hold_the_figure_in_their_interval():
     assert whole.n == N
 
 
+# --- trees and the surest faces ------------------------------------------------------------------
+
+
+def sure(size=6, count=3, noise=0.2):
+    """Codes, and log-odds that each hang on a number of their own."""
+    random = torch.Generator().manual_seed(1)
+    x = torch.randn(N, size, generator=random)
+    return x, {f"a{k}": x[:, k] + noise * torch.randn(N, generator=random) for k in range(count)}
+
+
+@pytest.fixture
+def few_trees(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("tedi.metrics.trees"), "TREES", 20)
+
+
+def test_trees_find_the_number_that_tells_each_attribute(few_trees):
+    found, none = dci.measure(*sure(), classifier=Trees(), surest=0.1, rounds=0)
+    assert none == []
+    assert found.weights.argmax(dim=0).tolist() == [0, 1, 2]
+    assert found.disentanglement > 0.95
+    assert found.completeness.min() > 0.95
+    assert found.informativeness > 0.95
+
+
+def test_turning_takes_disentanglement_away_from_trees(few_trees):
+    x, labels = sure(size=8, count=6)
+    floor, _ = dci.measure(dci.turned(x), labels, classifier=Trees(), surest=0.1, rounds=0)
+    assert floor.disentanglement < 0.7
+    assert floor.completeness.mean() < 0.7
+    assert floor.informativeness > 0.7
+
+
+def test_trees_are_resampled(few_trees):
+    x, labels = sure(count=2, noise=1.0)
+    seen = []
+    found, again = dci.measure(
+        x, labels, classifier=Trees(), surest=0.1, rounds=2, progress=seen.append
+    )
+    assert seen == [6] * 6  # numbers of a code: two attributes, thrice
+    weights = [each.weights for each in (found, *again)]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("kind", [Linear, Trees])
+def test_the_surest_are_told_where_others_are_noise(kind, few_trees):
+    """Log-odds tell the truth at both ends, and are tossed in between."""
+    x, labels = sure(count=2)
+    random = torch.Generator().manual_seed(3)
+    tossed = {
+        name: torch.where(of.abs() > 1, of, torch.rand(N, generator=random) - 0.5)
+        for name, of in labels.items()
+    }
+    every, ends = (
+        dci.measure(x, tossed, classifier=kind(), surest=share, rounds=0)[0]
+        for share in (None, 0.1)
+    )
+    assert ends.informativeness > 0.9
+    assert every.informativeness < 0.8
+
+
+def test_as_many_of_the_surest_are_kept_on_both_sides():
+    odds = torch.arange(400.0).roll(100)[:, None]
+    rows = torch.arange(400)
+    upper, either = dci._ends(odds, [(30, rows[:300]), (10, rows[300:])])
+    assert upper.sum() == 40
+    assert either.sum() == 80
+    lower = either & ~upper
+    tops, bottoms = ({float(o) for o in odds[of]} for of in (upper, lower))
+    assert tops == {*range(370, 400), *range(290, 300)}  # of those to train on, and held out
+    assert bottoms == {*range(30), *range(200, 210)}
+    assert dci.kept(400, 0.1) == (30, 10)
+
+
+def test_too_few_of_the_surest_are_refused():
+    with pytest.raises(UsageError, match=r"surest: 2 % of 400 faces are 2 .* --count 2000 or more"):
+        dci.measure(*sure(), surest=0.02)
+    assert dci.kept(2000, 0.02) == (30, 10)
+
+
+def test_attributes_with_fewer_faces_than_are_kept_are_left_out():
+    labels = sure()[1]
+    few = labels["a0"] - labels["a0"].quantile(0.93)
+    assert list(dci.counted(labels | {"few": few}, 0.05)) == ["a0", "a1", "a2", "few"]
+    assert list(dci.counted(labels | {"few": few}, 0.1)) == ["a0", "a1", "a2"]
+
+
+def test_trees_are_those_of_scikit_learn():
+    """GradientBoostingClassifier(random_state=0) of scikit-learn 1.9.1, on these codes."""
+    random = torch.Generator().manual_seed(2)
+    x = torch.randn(90, 5, generator=random)
+    noise = 0.6 * torch.randn(90, generator=random)
+    boosted = Boosted(Trees().lightgbm, x, x[:, 0] + 0.7 * x[:, 1] * x[:, 2] + noise > 0.3)
+    theirs = [-5.8712, 5.7825, -4.2434, -3.4342, -2.6897, -3.747]
+    assert boosted(x[:6]).tolist() == pytest.approx(theirs, abs=1e-3)
+    shares = boosted.gains / boosted.gains.sum()  # theirs break ties of splits by lot
+    assert shares.tolist() == pytest.approx([0.4542, 0.1536, 0.2459, 0.0853, 0.0611], abs=0.01)
+
+
+def test_numbers_that_tell_as_much_share_the_trees():
+    """Not the first of them alone."""
+    random = torch.Generator().manual_seed(4)
+    told = torch.randn(40, 1, generator=random)
+    boosted = Boosted(Trees().lightgbm, told.repeat(1, 4), told[:, 0] > 0)
+    assert boosted.gains.max() < 0.6 * boosted.gains.sum()
+
+
+def test_codes_that_are_all_alike_have_no_trees():
+    boosted = Boosted(Trees().lightgbm, torch.ones(8, 3), torch.arange(8) < 2)
+    assert boosted.gains.tolist() == [0, 0, 0]
+    assert boosted(torch.zeros(2, 3)).tolist() == pytest.approx([math.log(2 / 6)] * 2)
+
+
+def test_trees_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(TediError, match=r'pip install "tedi\[spaces\]"'):
+        Trees()
+
+
 # --- codes ---------------------------------------------------------------------------------------
 
 
@@ -215,6 +338,14 @@ def test_attributes_are_split_once_each():
     assert dci.splits(log_p)["smile"].tolist() == [False, True]
 
 
+def test_odds_are_of_all_wanted_values_against_the_others():
+    log_p = torch.full((1, len(COLUMNS)), -5.0)
+    for value, p in (("none", 0.4), ("slight", 0.35), ("broad", 0.25)):
+        log_p[0, COLUMNS.index(("smile", value))] = math.log(p)
+    assert float(dci.odds(log_p)["smile"]) == pytest.approx(math.log(0.6 / 0.4), abs=1e-6)
+    assert dci.odds(log_p).keys() == dci.SPLITS.keys()
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -241,7 +372,7 @@ def tedi_(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(COMMAND, "load_generator", lambda *a: (Watched(), {"tiny": "0" * 64}))
     monkeypatch.setattr(COMMAND, "load_attributes", lambda *a: (Corners(), "f" * 64))
-    monkeypatch.setattr(dci, "ROUNDS", 3)
+    monkeypatch.setattr(Linear, "rounds", 3)
 
     def call(*arguments):
         capsys.readouterr()
@@ -273,6 +404,23 @@ def test_spaces_are_measured_and_a_run_goes_on(tedi_, tmp_path):
     assert json.loads(lines[0])["count"] == 130
 
 
+def test_trees_are_fitted_to_faces_that_were_judged_for_others(tedi_, tmp_path, few_trees):
+    assert tedi_("--count", 120)[0] == 0
+    arguments = ("--classifier", "trees", "--surest", 0.2, "--count", 200, "--rounds", 2)
+    status, lines, _, drawn = tedi_(*arguments)
+    assert (status, drawn) == (0, 160)
+    assert lines[0] == (
+        "DCI of tiny: 200 faces, the surest 40 a side of each attribute, a quarter held out"
+    )
+    assert lines[1].endswith("judged by judge-lite0 ffffffff, boosted trees")
+    assert "classifier: gradient boosting, 100 trees of depth 3" in lines[-2]
+    report = json.loads((tmp_path / "evaluation" / "spaces" / "report.json").read_text())
+    assert report["classifier"] == Trees.about
+    assert (report["surest"], report["kept a side"]) == (0.2, 40)
+    assert "over 2 resamplings" in report["interval"]
+    assert report["scores"]["S"][0]["n"] == 80
+
+
 def test_what_was_judged_of_other_faces_is_not_mixed_in(tedi_):
     assert tedi_("--count", 100)[0] == 0
     status, _, err, drawn = tedi_("--count", 100, "--seed", 7)
@@ -286,6 +434,9 @@ def test_what_was_judged_of_other_faces_is_not_mixed_in(tedi_):
         (["--count", 99], "'--count': 99 is not in the range"),
         (["--psi", 3], "'--psi': 3.0 is not in the range"),
         (["--psi", 0], "raise --psi"),
+        (["--classifier", "tree"], "'--classifier': 'tree' is not one of 'linear', 'trees'"),
+        (["--classifier", "trees"], "give --count 2000 or more, or a larger --surest"),
+        (["--surest", 0.3], "'--surest': 0.3 is not in the range"),
     ],
 )
 def test_wrong_calls_are_one_line(tedi_, arguments, says):
@@ -299,3 +450,4 @@ def test_the_command_is_listed(capsys):
     assert "spaces" in capsys.readouterr().out
     assert "evaluate" in tedi.cli.COMMANDS
     assert attributes.GROUPS.keys() >= dci.SPLITS.keys()
+    assert set(COMMAND.KINDS) == set(CLASSIFIERS)

@@ -19,7 +19,7 @@ from tedi.control import style_codes
 from tedi.errors import UsageError
 from tedi.generators.stylegan3 import user_transform
 from tedi.latents import Direction
-from tedi.metrics import dci
+from tedi.metrics.linear import Linear
 
 
 def turning():
@@ -46,7 +46,7 @@ def tedi_(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(type(G), "preview", preview)
-    monkeypatch.setattr(dci, "ROUNDS", 3)
+    monkeypatch.setattr(Linear, "rounds", 3)
     for name in ("evaluate_spaces", "directions_fit"):
         module = importlib.import_module(f"tedi.cli.{name}")
         monkeypatch.setattr(module, "load_generator", lambda *a: (G, {"sg3": "0" * 64}))

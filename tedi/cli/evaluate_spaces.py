@@ -1,7 +1,9 @@
 """`tedi evaluate spaces`: how Z, W, W+ and S of a generator hold attributes, in numbers."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tedi.encoders.attributes import AttributeModel
+    from tedi.metrics.classifiers import Classifier
     from tedi.metrics.score import Score
 
 LEAST = 100
+KINDS = ("linear", "trees")  # of tedi.metrics.classifiers
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How attributes are learned from codes.
+
+    Attributes:
+        classifier: what learns.
+        surest: share of faces kept at each end of an attribute; None for all faces.
+        rounds: resamplings behind an interval.
+        kept: faces at each end; 0 for all faces.
+    """
+
+    classifier: "Classifier"
+    surest: float | None
+    rounds: int
+    kept: int
 
 
 @click.command()
@@ -50,6 +71,26 @@ LEAST = 100
     show_default=True,
     help="Variety of the faces: 0 none, 1 all.",
 )
+@click.option(
+    "--classifier",
+    "kind",
+    type=click.Choice(KINDS),
+    default=KINDS[0],
+    show_default=True,
+    help="What tells attributes from codes: linear, of few weights, fitted to all faces; or "
+    "boosted trees, fitted to the surest, as in StyleSpace.",
+)
+@click.option(
+    "--surest",
+    type=click.FloatRange(0, 0.25, min_open=True),
+    help="Share of the faces kept at each end of an attribute: those that most surely have it, and "
+    "those that most surely lack it.  [default: 0.02 for trees; all faces for linear]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(2, 1000),
+    help="Resamplings behind an interval.  [default: 12; 6 for trees]",
+)
 @click.option("--judge", default=JUDGE, show_default=True, help="Attribute model: name or file.")
 @click.option(
     "--out",
@@ -67,6 +108,9 @@ def spaces(
     count: int,
     seed: int,
     psi: float,
+    kind: str,
+    surest: float | None,
+    rounds: int | None,
     judge: str,
     out: Path,
     device: str,
@@ -75,11 +119,13 @@ def spaces(
     """Does each number of a code tell one attribute, and one number each attribute?
 
     Disentanglement, completeness and informativeness (DCI, Eastwood and Williams 2018) of Z, W,
-    W+ and S: faces are drawn and judged, and linear classifiers with few weights fitted to their
-    codes, and to codes turned at random, which is a floor. Run it again to go on.
+    W+ and S: faces are drawn and judged, and classifiers fitted to their codes, and to codes
+    turned at random, which is a floor. Figures of one classifier and count do not compare with
+    those of another. Run it again to go on.
 
     \b
     tedi evaluate spaces --count 400
+    tedi evaluate spaces --count 4000 --classifier trees
     tedi evaluate spaces --generator ffhq.pkl --out evaluation/ffhq
 
     The table goes to stdout, progress to stderr.
@@ -88,7 +134,11 @@ def spaces(
 
     from tedi import control
     from tedi.metrics import dci
+    from tedi.metrics.classifiers import CLASSIFIERS
 
+    classifier: Classifier = CLASSIFIERS[kind]()
+    surest = surest or classifier.surest
+    kept = sum(dci.kept(count, surest)) if surest else 0
     model, weights = load_generator(device, generator)
     draw = previews_of(model, unaligned=unaligned)
     network, sha256 = load_attributes(judge, device)
@@ -108,15 +158,53 @@ def spaces(
             for name, ws in (("faces", plain), ("mixtures", mixed))
         }
         codes = dci.spaces(model, seeds, psi=psi)
+    read = dci.odds if surest else dci.splits
+    labels = {faces: dci.counted(read(seen), surest) for faces, seen in judged.items()}
+    fitting = Fitting(classifier, surest, rounds or classifier.rounds, kept)
+    found = _measured(_ordered(codes, mixed), labels, fitting, made["judge"])
+    report = _report(found, made, count, fitting)
+    write_report(out, report, _rows(seeds, judged), found, _titles(report, fitting))
+    _tell(report, fitting, found, out, as_json)
+
+
+def _measured(
+    spaces: "Mapping[str, Tensor]",
+    labels: "Mapping[str, Mapping[str, Tensor]]",
+    fitting: Fitting,
+    judge: str,
+) -> "dict[str, list[Score]]":
+    """Scores of each space; a bar tells how many numbers of codes are done with."""
+    from tedi.metrics import dci
+
     found: dict[str, list[Score]] = {}
-    for space, values in _ordered(codes, mixed).items():
-        labels = dci.splits(judged["mixtures" if space == "W+" else "faces"])
-        result, again = dci.measure(values.cpu(), labels, rounds=dci.ROUNDS)
-        floor, _ = dci.measure(dci.turned(values.cpu()), labels, rounds=0)
-        found[space] = dci.scores(result, again, floor=floor, n=count, judge=made["judge"])
-    report = _report(found, made, count)
-    write_report(out, report, _rows(seeds, judged), found, _titles(report))
-    _tell(report, found, out, as_json)
+    work = sum(_work(codes, labels[_faces(space)], fitting) for space, codes in spaces.items())
+    with _bar(work, "number") as bar:
+        for space, codes in spaces.items():
+            fit = functools.partial(
+                dci.measure,
+                labels=labels[_faces(space)],
+                classifier=fitting.classifier,
+                surest=fitting.surest,
+                progress=bar.update,
+            )
+            result, again = fit(codes.cpu(), rounds=fitting.rounds)
+            floor, _ = fit(dci.turned(codes.cpu()), rounds=0)
+            n = 2 * fitting.kept or len(codes)
+            found[space] = dci.scores(result, again, floor=floor, n=n, judge=judge)
+    return found
+
+
+def _faces(space: str) -> str:
+    """Whose pictures tell of a space."""
+    return "mixtures" if space == "W+" else "faces"
+
+
+def _work(codes: "Tensor", labels: "Mapping[str, Tensor]", fitting: Fitting) -> int:
+    """Numbers of codes that are fitted: of each attribute, as often as it is fitted."""
+    from tedi.metrics.dci import turned_width
+
+    width = codes.shape[1]
+    return len(labels) * ((1 + fitting.rounds) * width + turned_width(width))
 
 
 def _ordered(codes: "Mapping[str, Tensor]", mixed: "Tensor") -> "dict[str, Tensor]":
@@ -164,34 +252,42 @@ def _rows(seeds: Sequence[int], judged: "Mapping[str, Tensor]") -> list[dict[str
 
 
 def _report(
-    found: "Mapping[str, Sequence[Score]]", made: Mapping[str, Any], count: int
+    found: "Mapping[str, Sequence[Score]]",
+    made: Mapping[str, Any],
+    count: int,
+    fitting: Fitting,
 ) -> dict[str, Any]:
     from tedi import __version__
-    from tedi.metrics.dci import LEAST, ROUNDS, SPLITS
+    from tedi.metrics.dci import LEAST, SPLITS
     from tedi.metrics.text import jsonable
 
+    chosen = {"surest": fitting.surest, "kept a side": fitting.kept} if fitting.surest else {}
     return {
         **{"evaluates": "spaces", "count": count, **made, "version": __version__},
-        "interval": f"95 %, 1.96 standard deviations over {ROUNDS} resamplings of faces",
-        "classifier": "logistic regression, L1 penalty chosen on every fifth training face",
+        "interval": f"95 %, 1.96 standard deviations over {fitting.rounds} resamplings of faces",
+        "classifier": fitting.classifier.about,
+        **chosen,
         "attributes": {name: list(values) for name, values in SPLITS.items()},
-        "least share": LEAST,
+        "least share": max(LEAST, fitting.surest or 0),
         "scores": {space: [jsonable(score) for score in each] for space, each in found.items()},
     }
 
 
-def _titles(report: Mapping[str, Any]) -> tuple[str, str]:
+def _titles(report: Mapping[str, Any], fitting: Fitting) -> tuple[str, str]:
     """What was measured, and with what."""
+    kept = f", the surest {fitting.kept} a side of each attribute" if fitting.surest else ""
     names = ", ".join(report["weights"])
     drawn = f", {report['drawn']}" if "drawn" in report else ""
+    by = f"judged by {report['judge']}, {fitting.classifier.short}"
     return (
-        f"DCI of {names}: {report['count']} faces, a quarter held out",
-        f"psi {report['psi']:g}, 256 px previews{drawn}, judged by {report['judge']}",
+        f"DCI of {names}: {report['count']} faces{kept}, a quarter held out",
+        f"psi {report['psi']:g}, 256 px previews{drawn}, {by}",
     )
 
 
 def _tell(
     report: Mapping[str, Any],
+    fitting: Fitting,
     found: "Mapping[str, Sequence[Score]]",
     out: Path,
     as_json: bool,
@@ -201,6 +297,7 @@ def _tell(
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
         return
-    lines = [*_titles(report), "", *table(found), "", *notes(found, {})]
-    for line in [*lines, str(out / "report.json")]:
+    lines = [*_titles(report, fitting), "", *table(found), "", *notes(found, {})]
+    about = f"classifier: {report['classifier']}; intervals: {report['interval']}"
+    for line in [*lines, about, str(out / "report.json")]:
         click.echo(line)

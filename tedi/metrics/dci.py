@@ -1,8 +1,8 @@
 """How a space of codes holds attributes: disentanglement, completeness, informativeness.
 
 "A framework for the quantitative evaluation of disentangled representations" (Eastwood and Williams
-2018, section 2). Of each attribute a linear classifier is fitted to standardised codes; with R_ij
-the size of its weight of dimension i for attribute j, each attribute's summing to 1,
+2018, section 2). Of each attribute a classifier is fitted to standardised codes; with R_ij how
+much dimension i tells it of attribute j, each attribute's summing to 1,
 
     D = Σ_i ρ_i (1 − H(R_i· / Σ_j R_ij) / log K),  ρ_i = Σ_j R_ij / K                      (1)
     C = mean over j of 1 − H(R_·j) / log D'
@@ -18,7 +18,7 @@ released code.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +29,8 @@ from tedi import attributes, control
 from tedi.errors import UsageError
 from tedi.grammar.lexicon import Value
 from tedi.interfaces import Generator, z_width
+from tedi.metrics.classifiers import Classifier, right
+from tedi.metrics.linear import Linear
 from tedi.metrics.score import Score
 
 SPLITS: dict[str, tuple[Value, ...]] = {
@@ -56,12 +58,9 @@ SPLITS: dict[str, tuple[Value, ...]] = {
 two splits of one would share their dimensions and lower D."""
 LEAST = 0.05
 """Share of faces that must be on each side of an attribute, for it to count."""
-FRACTIONS = (0.5, 0.25, 0.12, 0.06, 0.03)
-"""Penalties tried, of the least one at which all weights are 0."""
-STEPS = 100  # of the descent, at each penalty
+FEWEST = 10  # faces on each side that are held out, where the surest are kept
 TINY = 1e-11
 OTHER = 1_000_000_000  # what is added to a seed, for the other face of a mixture
-ROUNDS = 12  # resamplings behind an interval
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,18 @@ def splits(log_p: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def odds(log_p: Tensor) -> dict[str, Tensor]:
+    """Log-odds of each attribute of `SPLITS`, (N,), by what a judge sees (N, V)."""
+    found = {}
+    for group, values in SPLITS.items():
+        columns = log_p[:, attributes.SPANS[group]].float()
+        wanted = torch.tensor([v in values for v in attributes.GROUPS[group]])
+        sides = (columns[:, of.to(columns.device)].logsumexp(dim=1) for of in (wanted, ~wanted))
+        has, lacks = sides
+        found[group] = has - lacks
+    return found
+
+
 def disentanglement(weights: Tensor) -> float:
     """D of weights (D', K), which are 0 or more.
 
@@ -155,6 +166,15 @@ def _entropy(shares: Tensor, dim: int) -> Tensor:
     return -(shares * (shares + TINY).log()).sum(dim=dim)
 
 
+def turned_width(width: int) -> int:
+    """Numbers of a turned code: the next power of two.
+
+    >>> turned_width(512), turned_width(6048)
+    (512, 8192)
+    """
+    return 1 << (width - 1).bit_length()
+
+
 def turned(codes: Tensor, *, seed: int = 0) -> Tensor:
     """Codes (N, 2^k) that know as much and whose numbers mean nothing: turned at random.
 
@@ -163,7 +183,7 @@ def turned(codes: Tensor, *, seed: int = 0) -> Tensor:
     these, too, more of it the more numbers there are: what is above counts.
     """
     codes = (codes - codes.mean(dim=0)) / codes.std(dim=0).clamp_min(1e-6)
-    size = 1 << (codes.shape[1] - 1).bit_length()
+    size = turned_width(codes.shape[1])
     codes = F.pad(codes, (0, size - codes.shape[1]))
     random = torch.Generator().manual_seed(seed)
     for _ in range(2):
@@ -177,42 +197,110 @@ def turned(codes: Tensor, *, seed: int = 0) -> Tensor:
     return codes
 
 
+def counted(labels: Mapping[str, Tensor], surest: float | None = None) -> dict[str, Tensor]:
+    """The labels that enough faces have and lack: 5 %, or the share of the surest.
+
+    Args:
+        labels: attribute -> whether each face has it, (N,) bool, or its log-odds.
+        surest: share of faces kept at each end; None for all faces.
+
+    Raises:
+        UsageError: no two attributes are left.
+    """
+    least = max(LEAST, surest or 0)
+    shares = {name: float((of > 0).double().mean()) for name, of in labels.items()}
+    found = {name: of for name, of in labels.items() if least <= shares[name] <= 1 - least}
+    if len(found) < 2:
+        faces = max((len(of) for of in labels.values()), default=0)
+        raise UsageError(
+            f"faces: {len(found)} attributes are on {100 * least:g} to {100 - 100 * least:g} % of "
+            f"{faces} faces, 2 are needed; draw more, or raise --psi"
+        )
+    return found
+
+
+def kept(count: int, surest: float) -> tuple[int, int]:
+    """Faces of `count` that are kept at each end of an attribute: to train on, and held out.
+
+    Raises:
+        UsageError: too few to tell anything.
+    """
+    held = count // 4
+    train, test = round(surest * (count - held)), round(surest * held)
+    if test < FEWEST:
+        enough = 4 * math.ceil(FEWEST / surest)
+        raise UsageError(
+            f"surest: {100 * surest:g} % of {count} faces are {test} held out a side, {FEWEST} are "
+            f"needed; give --count {enough} or more, or a larger --surest"
+        )
+    return train, test
+
+
 def measure(
-    codes: Tensor, labels: Mapping[str, Tensor], *, seed: int = 0, rounds: int = ROUNDS
+    codes: Tensor,
+    labels: Mapping[str, Tensor],
+    *,
+    classifier: Classifier | None = None,
+    surest: float | None = None,
+    seed: int = 0,
+    rounds: int | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Dci, list[Dci]]:
     """What a space holds, and the same of resampled faces.
 
     Args:
         codes: (N, D') of N faces.
-        labels: attribute -> whether each face has it, (N,) bool; rare and common ones are left out.
+        labels: attribute -> whether each face has it, (N,) bool, or its log-odds (N,), which tell
+            the surest; rare and common ones are left out.
+        classifier: an entry of `tedi.metrics.classifiers.CLASSIFIERS`; linear by default.
+        surest: share of faces kept at each end of an attribute; None for all faces.
         seed: of the resamplings. Every fourth face is held out.
-        rounds: resamplings.
+        rounds: resamplings; by default as many as the classifier has time for.
+        progress: called as attributes are fitted, with how many numbers of codes that took.
 
     Raises:
-        UsageError: shapes that do not fit, or no two attributes that enough faces have and lack.
+        UsageError: shapes that do not fit, no two attributes that enough faces have and lack, or
+            too few of the surest.
     """
-    named = {name: of for name, of in labels.items() if LEAST <= of.double().mean() <= 1 - LEAST}
+    named, classifier = counted(labels, surest), classifier or Linear()
     if codes.ndim != 2 or any(of.shape != codes.shape[:1] for of in named.values()):
         raise UsageError(f"codes: expected (N, D) and labels (N,), got {tuple(codes.shape)}")
-    if len(named) < 2:
-        raise UsageError(
-            f"faces: {len(named)} attributes are on {100 * LEAST:g} to {100 - 100 * LEAST:g} % of "
-            f"{len(codes)} faces, 2 are needed; draw more, or raise --psi"
-        )
     held = torch.arange(len(codes)) % 4 == 3
-    x, y = _standard(codes.float(), ~held), torch.stack(list(named.values()), dim=1)
     train, test = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
-    fractions, start = _choose(x[train], y[train])
+    x, of = _standard(codes.float(), ~held), torch.stack(list(named.values()), dim=1)
+    y, counts = of > 0, torch.ones_like(of, dtype=torch.bool)
+    if surest is not None:
+        y, counts = _ends(of, zip(kept(len(of), surest), (train, test), strict=True))
     random = torch.Generator().manual_seed(seed)
+    fit = classifier.prepare(
+        x[train], y[train], counts[train], lambda fits: progress(fits * x.shape[1])
+    )
 
     def one(rows: Tensor, tested: Tensor) -> Dci:
-        weights, offset = _fit(x[rows], y[rows], fractions, start)
-        right = _right(x[tested] @ weights + offset, y[tested])
-        sizes = weights.abs() / weights.abs().sum(dim=0).clamp_min(TINY)
-        return Dci(tuple(named), sizes, right)
+        weights, predict = fit(x[rows], y[rows], counts[rows])
+        share = right(predict(x[tested]), y[tested], counts[tested])
+        return Dci(tuple(named), weights / weights.sum(dim=0).clamp_min(TINY), share)
 
-    again = [one(_drawn(train, random), _drawn(test, random)) for _ in range(rounds)]
+    times = classifier.rounds if rounds is None else rounds
+    again = [one(_drawn(train, random), _drawn(test, random)) for _ in range(times)]
     return one(train, test), again
+
+
+def _ends(odds: Tensor, parts: Iterable[tuple[int, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Which faces are at the upper end of each attribute (N, K), and which are at either.
+
+    Args:
+        odds: (N, K).
+        parts: how many are at an end, and the rows (n,) that they are of.
+    """
+    upper, either = (torch.zeros_like(odds, dtype=torch.bool) for _ in range(2))
+    for count, rows in parts:
+        ranked = rows[odds[rows].argsort(dim=0, stable=True)]
+        columns = torch.arange(odds.shape[1])
+        upper[ranked[-count:], columns] = True
+        either[ranked[-count:], columns] = True
+        either[ranked[:count], columns] = True
+    return upper, either
 
 
 def _drawn(rows: Tensor, random: torch.Generator) -> Tensor:
@@ -222,58 +310,6 @@ def _drawn(rows: Tensor, random: torch.Generator) -> Tensor:
 def _standard(codes: Tensor, rows: Tensor) -> Tensor:
     mean, std = codes[rows].mean(dim=0), codes[rows].std(dim=0)
     return (codes - mean) / std.clamp_min(1e-6)
-
-
-def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    """Share of scores (N, K) above 0 where labels are, mean of both sides, (K,)."""
-    right = ((scores > 0) == labels).double()
-    sides = [(right * of).sum(dim=0) / of.sum(dim=0).clamp_min(1) for of in (labels, ~labels)]
-    return (sides[0] + sides[1]) / 2
-
-
-def _choose(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The penalty (K,) that is best on every fifth code kept back, and its weights (D', K)."""
-    kept = torch.arange(len(x)) % 5 == 4
-    start = x.new_zeros(x.shape[1], y.shape[1])
-    best, chosen = torch.zeros(y.shape[1]).double(), torch.full((y.shape[1],), FRACTIONS[0])
-    for fraction in FRACTIONS:
-        start, offset = _fit(x[~kept], y[~kept], torch.full_like(chosen, fraction), start)
-        right = _right(x[kept] @ start + offset, y[kept])
-        chosen = torch.where(right > best, fraction, chosen)
-        best = torch.maximum(best, right)
-    return chosen, start
-
-
-def _fit(x: Tensor, y: Tensor, fractions: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (D', K) and offsets (K,) of K logistic regressions by FISTA (Beck, Teboulle 2009).
-
-    Both sides of an attribute weigh the same, and the penalty is a fraction (K,) of the least one
-    at which all weights are 0.
-    """
-    share = torch.where(y, 0.5 / y.sum(dim=0).clamp_min(1), 0.5 / (~y).sum(dim=0).clamp_min(1))
-    share, wanted = share.to(x), y.to(x)
-    penalty = fractions.to(x) * (x.T @ (share * (wanted - 0.5))).abs().amax(dim=0)
-    rate = 1 / (0.25 * _largest(x, share)).clamp_min(TINY)
-    weights, ahead, offset = start, start, x.new_zeros(y.shape[1])
-    momentum = 1.0
-    for _ in range(STEPS):
-        missing = share * (wanted - (x @ ahead + offset).sigmoid())
-        offset = offset + 4 * missing.sum(dim=0)  # a step of its own, of curvature 1/4
-        stepped = ahead + rate * (x.T @ missing)
-        new = stepped.sign() * F.relu(stepped.abs() - rate * penalty)
-        momentum, before = (1 + (1 + 4 * momentum**2) ** 0.5) / 2, momentum
-        ahead = new + (before - 1) / momentum * (new - weights)
-        weights = new
-    return weights, offset
-
-
-def _largest(x: Tensor, share: Tensor) -> Tensor:
-    """Largest eigenvalue (K,) of Xᵀ diag(share_k) X, by power iteration; a tenth is added."""
-    v = x.T @ share
-    for _ in range(20):
-        v = F.normalize(v, dim=0)
-        v = x.T @ (share * (x @ v))
-    return 1.1 * v.norm(dim=0)
 
 
 # --- scores --------------------------------------------------------------------------------------
