@@ -11,10 +11,12 @@ over K attributes and D' dimensions: D is 1 where each dimension tells one attri
 attribute is told by one dimension. I is how often the classifiers are right on codes kept from
 them, a face with the attribute weighing as much as all without it do.
 
-The classifier is a logistic regression with an L1 penalty, in the place of the paper's lasso, since
-attributes are yes or no; StyleSpace (Wu et al. 2021) uses gradient-boosted trees, so that figures
-of different papers do not compare. All attributes count, not the first two as in StyleSpace's
-released code.
+A linear classifier is a logistic regression with an L1 penalty, in the place of the paper's lasso,
+since attributes are yes or no; R is the size of its weights. StyleSpace ("StyleSpace Analysis", Wu
+et al. 2021, section 3) fits gradient-boosted trees to the surest faces: of each attribute the 2 %
+of 100,000 that most surely have it, and the 2 % that most surely lack it; R is what splits gain.
+Figures compare within one classifier and with as many faces. All attributes count, not the first
+two as in StyleSpace's released code.
 """
 
 import math
