@@ -404,7 +404,27 @@ def test_spaces_are_measured_and_a_run_goes_on(tedi_, tmp_path):
     assert json.loads(lines[0])["count"] == 130
 
 
-def test_trees_are_fitted_to_faces_that_were_judged_for_others(tedi_, tmp_path, few_trees):
+class Bar:
+    """A bar that only counts."""
+
+    def __init__(self, total, unit="picture"):
+        self.total, self.unit, self.done = total, unit, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, more):
+        self.done += more
+
+
+def test_trees_are_fitted_to_faces_that_were_judged_for_others(
+    tedi_, tmp_path, few_trees, monkeypatch
+):
+    bars = []
+    monkeypatch.setattr(COMMAND, "_bar", lambda *a: bars.append(Bar(*a)) or bars[-1])
     assert tedi_("--count", 120)[0] == 0
     arguments = ("--classifier", "trees", "--surest", 0.2, "--count", 200, "--rounds", 2)
     status, lines, _, drawn = tedi_(*arguments)
@@ -419,6 +439,8 @@ def test_trees_are_fitted_to_faces_that_were_judged_for_others(tedi_, tmp_path, 
     assert (report["surest"], report["kept a side"]) == (0.2, 40)
     assert "over 2 resamplings" in report["interval"]
     assert report["scores"]["S"][0]["n"] == 80
+    assert [bar.unit for bar in bars] == ["picture", "number"] * 2
+    assert all(bar.done == bar.total > 0 for bar in bars)
 
 
 def test_what_was_judged_of_other_faces_is_not_mixed_in(tedi_):
