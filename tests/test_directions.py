@@ -666,6 +666,13 @@ def test_fit_writes_a_file_that_show_and_list_take(tedi_):
     assert "already exists" in tedi_(*options, "--out", "x.safetensors")[2]
 
 
+def test_fit_away_from_the_labels_says_what_to_do(tedi_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = tedi_("fit", "--attribute", "smile", "--out", "x.safetensors")
+    assert (status, error.count("\n")) == (1, 1)
+    assert "faces.jsonl: no such file; name a file, run it in tedi's repository, or" in error
+
+
 def test_fit_leaves_given_directions_alone(tedi_):
     options = ["fit", "--labels", write_faces(), "--attribute", "smile", "--out", "x.safetensors"]
     assert (

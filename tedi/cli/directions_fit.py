@@ -167,6 +167,9 @@ def _labelled(path: Path) -> Faces:
 def _read_faces(path: Path) -> list[dict[str, Any]]:
     from tedi.semantics.contrasts import check_faces
 
+    if not path.is_file():
+        way_out = "name a file, run it in tedi's repository, or have faces drawn by --draw N"
+        raise TediError(f"--labels: {path}: no such file; {way_out}")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         faces = [json.loads(line) for line in lines if line.strip()]
