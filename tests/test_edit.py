@@ -418,6 +418,8 @@ WRONG = {
     "quality of a seed": (["7", "older", "--quality", "good"], 2, "--quality: is for photos, and"),
     "budget of tedi's": (["a.png", "older", "--budget", "5s"], 2, "--budget: is for photos, and"),
     "preset of a seed": (["7", "older", "--preset", "fast"], 2, "--preset: is for photos, and"),
+    "inversion of a seed": (["7", "older", "--inversion", "pti"], 2, "--inversion: is for photos"),
+    "steps of tedi's": (["a.png", "older", "--steps", "9"], 2, "--steps: is for photos, and the"),
     "setting of a seed": (["7", "older", "--set", "lr=1"], 2, "--set: is for photos, and the code"),
     "quality of a method": (
         ["photo.jpg", "older", "--quality", "good", "--inversion", "pti"],
@@ -646,3 +648,13 @@ def test_a_plan_tunes_none_where_it_could_not_be_drawn_again(tedi_, tunes):
     status, _, err = tedi_(*asked, "--face", "all", "--out", "c.png")
     assert (status, err.count("not wanted")) == (0, 2)
     assert not list(Path().glob("*-generator.safetensors"))
+
+
+@pytest.mark.parametrize("inversion", ["pti", "fspace"])
+def test_generators_of_several_faces_are_refused_before_they_are_sought(
+    tedi_, tunes, monkeypatch, inversion
+):
+    monkeypatch.setattr("tedi.cli.edit.start_of", lambda *_: pytest.fail("was inverted"))
+    asked = ("edit", photo("two.png", faces=2), "older", "--face", "all", "--out", "b.png")
+    status, _, err = tedi_(*asked, "--inversion", inversion)
+    assert (status, f"--inversion {inversion}: of one face" in err) == (2, True)

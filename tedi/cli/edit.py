@@ -337,6 +337,7 @@ class Plan:
         steps = (*self.kept, *self.columns[-1][1])
         photos = open_photos(model, self.source, self.settings)
         check_codes(path, len(photos), f"{len(photos)} faces")
+        self._check_own(photos)
         asked: Sequence[Photo | None] = photos or [None]
         settings = replace(self.settings, own=self.settings.own and len(asked) == 1)
         faces = [self._codes(model, photo, settings) for photo in asked]
@@ -399,6 +400,15 @@ class Plan:
             codes = [after(steps) for steps in [self.source.steps, *columns]]
             return Edited(start, codes, own, plan)
 
+    def _check_own(self, photos: "Sequence[Photo]") -> None:
+        """Raises a UsageError if an inversion is to make a generator for each of several faces."""
+        from tedi.inversion import INVERTERS
+
+        s = self.settings
+        asked = self.source.photo and not s.planned and len(photos) > 1
+        if asked and getattr(INVERTERS[s.inversion], "changes_generator", False):
+            raise UsageError(f"--inversion {s.inversion}: of one face; choose it with --face K")
+
     def _tunes(self, model: "Toolkit", faces: "list[Edited]") -> bool:
         """Whether an inversion, just now, made generators of the faces' own."""
         return self.source.photo and any(face.own is not model.generator for face in faces)
@@ -407,9 +417,6 @@ class Plan:
         self, model: "Toolkit", faces: "list[Edited]", path: Path, *, exist: Exist
     ) -> None:
         """Write what draws the one face beside the picture, and say so in its start."""
-        if len(faces) > 1:
-            name = self.settings.inversion
-            raise UsageError(f"--inversion {name}: of one face; choose it with --face K")
         [face] = faces
         record = json.dumps({name: face.start[name] for name in ("photo", "sha256", "inversion")})
         face.start["generator"] = write_changed(model, face.own, path, record, exist=exist)

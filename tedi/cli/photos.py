@@ -105,7 +105,10 @@ def check_which(which: Any, inversion: str, *, option: str, align: bool, planned
 def check_settings(source: Source, settings: PhotoSettings) -> None:
     """Raises a UsageError that names what is set for photos, where the face lies in none."""
     name = source.file or source.name
+    plain = PhotoSettings()
     of_photos = {
+        "--inversion": settings.inversion != plain.inversion,
+        "--steps": settings.steps is not None,
         "--quality": settings.quality is not None,
         "--budget": settings.budget is not None,
         "--preset": settings.preset is not None,
@@ -115,7 +118,6 @@ def check_settings(source: Source, settings: PhotoSettings) -> None:
         raise UsageError(f"{option}: is for photos, and the code of {name} is known; leave it out")
     if source.photo or settings.onto or "photo" in source.start:
         return
-    plain = PhotoSettings()
     given = {
         "--region": settings.regions != plain.regions,
         "--detail": settings.detail != plain.detail,

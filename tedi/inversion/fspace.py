@@ -137,6 +137,7 @@ class FSpace:
 
     defaults, published = FSpaceOptions(), PUBLISHED
     starts_at_encoder = True
+    changes_generator = True
     reads_places = True
 
     def __init__(

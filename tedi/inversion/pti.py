@@ -126,6 +126,7 @@ class PivotalTuning:
 
     defaults, published = TuningOptions(), PUBLISHED
     starts_at_encoder = True
+    changes_generator = True
 
     def __init__(
         self,
