@@ -717,8 +717,11 @@ def test_labels_that_cannot_be_used_are_refused(tedi_, text, words):
     assert not Path("x.safetensors").exists()
 
 
-def test_fit_says_where_labels_are_missing(tedi_):
-    assert "faces.jsonl cannot be read" in tedi_("fit", "--out", "x.safetensors")[2]
+def test_fit_says_what_is_wrong_with_files(tedi_, tmp_path):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{")
+    status, _, error = tedi_("fit", "--labels", str(broken), "--out", "x.safetensors")
+    assert (status, "broken.jsonl cannot be read as lines of JSON" in error) == (1, True)
     assert "expected a .safetensors file" in tedi_("fit", "--out", "x.pt")[2]
 
 
