@@ -429,10 +429,8 @@ def test_trees_are_fitted_to_faces_that_were_judged_for_others(
     arguments = ("--classifier", "trees", "--surest", 0.2, "--count", 200, "--rounds", 2)
     status, lines, _, drawn = tedi_(*arguments)
     assert (status, drawn) == (0, 160)
-    assert lines[0] == (
-        "DCI of tiny: 200 faces, the surest 40 a side of each attribute, a quarter held out"
-    )
-    assert lines[1].endswith("judged by judge-lite0 ffffffff, boosted trees")
+    assert lines[0] == "DCI of tiny: 200 faces, a quarter held out"
+    assert lines[1].endswith("judge-lite0 ffffffff, boosted trees on the surest 40 a side")
     assert "classifier: gradient boosting, 100 trees of depth 3" in lines[-2]
     report = json.loads((tmp_path / "evaluation" / "spaces" / "report.json").read_text())
     assert report["classifier"] == Trees.about

@@ -275,12 +275,12 @@ def _report(
 
 def _titles(report: Mapping[str, Any], fitting: Fitting) -> tuple[str, str]:
     """What was measured, and with what."""
-    kept = f", the surest {fitting.kept} a side of each attribute" if fitting.surest else ""
+    kept = f" on the surest {fitting.kept} a side" if fitting.surest else ""
     names = ", ".join(report["weights"])
     drawn = f", {report['drawn']}" if "drawn" in report else ""
-    by = f"judged by {report['judge']}, {fitting.classifier.short}"
+    by = f"judged by {report['judge']}, {fitting.classifier.short}{kept}"
     return (
-        f"DCI of {names}: {report['count']} faces{kept}, a quarter held out",
+        f"DCI of {names}: {report['count']} faces, a quarter held out",
         f"psi {report['psi']:g}, 256 px previews{drawn}, {by}",
     )
 
