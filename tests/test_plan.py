@@ -18,6 +18,7 @@ from tedi.inversion.plan import Planner
 from tedi.inversion.programs import PROGRAMS
 
 ENCODED, FITTED, TUNED, SPACE = (0.55, 1.0), (0.15, 0.5), (0.1, 0.3), (0.2, 0.3)
+LOOKED = (0.35, 0.95)
 LOOK = 0.3  # seconds of the encoder, and of the figures after steps
 
 
@@ -40,6 +41,7 @@ class Machine:
         self.now, self.calls, self.turned = 0.0, [], turned
         self.look, self.preview, self.full = LOOK * slow, 0.2 * slow, 0.7 * slow
         known = {"encoder": ENCODED, "optimize": FITTED, "fspace": SPACE, "pti": TUNED}
+        known["restyle"] = LOOKED
         self.methods = {
             name: self.method(name, *figure) for name, figure in (known | figures).items()
         }
@@ -60,8 +62,9 @@ class Machine:
             if name != "encoder":
                 defaults = Steps()
 
-            def __init__(self, generator, encoder, *, maps, describe, options=None):
+            def __init__(self, generator, encoder, *, maps, describe, options=None, looker=None):
                 self.generator, self.options = generator, options
+                assert (looker is not None) == (name == "restyle")
 
             def __call__(self, target, on_step=None, **more):
                 machine.calls.append((name, self.options, more.get("start")))
@@ -127,6 +130,45 @@ def test_fast_is_the_encoder_alone():
     assert lines == [
         "encoder: identity 0.90, perceptual 2.00 (0.3 s); fast asks for no more",
     ]
+
+
+LOOKER = object()
+
+
+def test_fast_looks_again_where_the_encoder_is_not_near():
+    """Only with an encoder that was taught to; other steps are not timed for it."""
+    for budget in (None, 5.0):
+        found, lines = plan(Machine(), quality="fast", budget=budget, looker=LOOKER)
+        assert tried(found) == ["encoder", "restyle"]
+        assert (found.extras["method"], found.extras["steps"]) == ("restyle", 2)
+    assert lines == [
+        "encoder: identity 0.55, perceptual 1.00 (0.3 s); identity above 0.5: "
+        "going on with 2 looks of restyle (5 s of 5 s left)",
+        "restyle: identity 0.35, perceptual 0.95 (0.7 s); near enough for fast: restyle is chosen",
+    ]
+    near, _ = plan(Machine(encoder=(0.45, 2.0)), quality="fast", looker=LOOKER)
+    assert tried(near) == ["encoder"]
+
+
+def test_steps_go_on_from_looks_and_are_timed_after_them():
+    machine = Machine()
+    found, _ = plan(machine, quality="good", budget=60.0, looker=LOOKER)
+    assert tried(found) == ["encoder", "restyle", "optimize", "optimize"]
+    looked = machine.calls.index(next(call for call in machine.calls if call[0] == "restyle"))
+    start = machine.calls[looked + 1][2]
+    assert torch.equal(start, torch.full((1, 16, 8), looked + 1.0))
+
+
+def test_looks_that_end_too_late_are_left_out():
+    found, _ = plan(Machine(), quality="fast", budget=0.7, looker=LOOKER)
+    assert found.extras["method"] == "encoder"
+    assert left_out(found)["restyle"] == "it takes 0.6 s or more, and 0.4 s are left"
+
+
+def test_a_turned_face_is_looked_at_again_before_it_goes_on_to_f_w():
+    found, _ = plan(Machine(turned=True), quality="good", as_found=True, looker=LOOKER)
+    assert tried(found) == ["encoder", "restyle", "fspace"]
+    assert found.extras["method"] == "fspace"
 
 
 def test_good_ends_as_soon_as_it_is_good():

@@ -45,8 +45,7 @@ def residual(first):
     """One that moves."""
     torch.manual_seed(4)
     encoder = ResidualEncoder(first).eval()
-    for part in (encoder.place, *encoder.offset.values()):
-        nn.init.normal_(part.weight, std=0.01)
+    nn.init.normal_(encoder.offset.weight)
     return encoder
 
 
@@ -65,23 +64,28 @@ def test_untrained_it_moves_nothing_and_begins_as_the_visual_encoder(first):
         assert torch.equal(encoder.begin(image), first(image))
 
 
-def test_the_same_picture_moves_by_the_biases_alone(residual):
+def test_where_nothing_differs_nothing_moves(residual):
     a, b = torch.rand(2, 1, 3, 256, 256)
-    assert torch.equal(looks(residual, a, a), looks(residual, b, b))
-    assert not torch.allclose(looks(residual, a, b), looks(residual, a, a), atol=1e-4)
+    assert not looks(residual, a, a).any()
+    assert looks(residual, a, b).any()
 
 
-def test_half_a_difference_is_half_as_large(residual):
-    """As it enters; a move is a smooth function of that."""
-    entered = []
-    residual.enter["fine"].register_forward_hook(lambda _, x, y: entered.append(x[0]))
-    seen, other = (residual.see(image) for image in torch.rand(2, 1, 3, 256, 256))
-    for share in (0.0, 0.5, 1.0):
-        between = {name: seen[name] + share * (other[name] - seen[name]) for name in seen}
-        residual.see = lambda image, between=between: between
-        residual.look(seen, torch.zeros(1))
-    assert not entered[0].any()
-    torch.testing.assert_close(entered[1], entered[2] / 2, rtol=1e-3, atol=1e-5)
+def test_a_move_is_linear_in_what_differs_by_a_matrix_of_the_face(residual):
+    a, b = (residual.see(image) for image in torch.rand(2, 1, 3, 256, 256))
+
+    def moved(share, face):
+        here = {"picture": a["picture"] + share * (b["picture"] - a["picture"])}
+        residual.see = lambda image: here
+        with torch.no_grad():
+            return residual.look(a | {"face": face}, torch.zeros(1))
+
+    whole, half = moved(1.0, a["face"]), moved(0.5, a["face"])
+    torch.testing.assert_close(half, whole / 2, rtol=1e-3, atol=1e-5)
+    face = a["face"] + 30 * torch.randn_like(a["face"])
+    other = moved(1.0, face)
+    assert (other - whole).norm() > 0.1 * whole.norm()
+    between = moved(1.0, (a["face"] + face) / 2)
+    torch.testing.assert_close(between, (whole + other) / 2, rtol=1e-3, atol=1e-5)
 
 
 def test_the_visual_encoder_is_no_part_of_its_weights_and_is_frozen(residual, first):
@@ -89,7 +93,7 @@ def test_the_visual_encoder_is_no_part_of_its_weights_and_is_frozen(residual, fi
     assert not any(parameter.requires_grad for parameter in first.parameters())
     moves = residual.look(residual.see(torch.rand(1, 3, 256, 256)), torch.rand(1, 3, 256, 256))
     moves.sum().backward()
-    assert residual.enter["fine"].weight.grad.any()
+    assert residual.gap.weight.grad.any()
 
 
 def test_without_an_identity_network_it_cannot_look(first):
@@ -222,7 +226,7 @@ def trained(folder, **told):
     path = zoo.pull(VISUAL)
     encoder = ResidualEncoder(native.load_visual_encoder(path))
     torch.manual_seed(6)
-    nn.init.normal_(encoder.place.weight, std=0.01)
+    nn.init.normal_(encoder.offset.weight, std=0.01)
     header = {"architecture": "residual", "looks": "3", "first": zoo.sha256(path)} | told
     save_file(encoder.state_dict(), folder / "restyle.safetensors", metadata=header)
     return folder / "restyle.safetensors"
@@ -289,19 +293,18 @@ def test_the_task_learns_and_its_file_loads(generator, tmp_path):
     with torch.no_grad():
         shown = to_bytes(generator.preview(ws[:3]))
     drawn = np.concatenate([shown[:1]] * 101)
-    settings = settings_of(tmp_path)
+    settings = settings_of(tmp_path, lr=1e-4)
     task = RestyleTask(generator, generator.preview, shown, (ws, drawn), options, settings)
-    with torch.no_grad():
-        assert not looks(task.looker, torch.zeros(1, 3, 256, 256), torch.ones(1, 3, 256, 256)).any()
+    before = task.looker.offset.weight.detach().clone()
     figures = run(task, settings, folder=tmp_path / "run")
     assert figures["photos"] == 1
     assert {f"perceptual distance, look {look}" for look in range(3)} <= set(figures)
     first = native.load_visual_encoder(zoo.pull("visual-mobilestylegan-ffhq"))
     first.describe = task.describe
     encoder = load_residual_encoder(tmp_path / "restyle.safetensors", first)
+    assert not torch.equal(encoder.offset.weight, before)
     move = looks(encoder, torch.zeros(1, 3, 256, 256), torch.ones(1, 3, 256, 256))
     assert move.shape == (1, 16, 512)
-    assert move.any()
 
 
 def test_a_look_sends_its_gradient_no_further_than_its_own_move(generator):
@@ -325,13 +328,16 @@ def test_a_look_sends_its_gradient_no_further_than_its_own_move(generator):
 
     task.looker.look = kept
     task._terms = lambda photo, target, ws, codes, rng: {"sum": ws.sum()}
+    met = []
+    task.looker.meet.register_forward_hook(lambda module, given, out: met.append(out[0].detach()))
     task.step(0)["sum"].backward()
     first, second = moves
     assert len(moves) == 2
     assert first.grad_fn is not second.grad_fn
-    biases = [task.looker.offset[n].bias.grad for n in ("coarse", "medium", "fine")]
-    expected = task.looker.first.tint.sum(dim=0)  # each look adds its own half, none the other's
-    torch.testing.assert_close(biases[0].view(5, -1)[0], expected, rtol=1e-3, atol=1e-4)
+    tint = task.looker.first.tint.sum(dim=0)
+    expected = tint[:, None] * sum(met) / 2  # each look adds its own half, none the other's
+    found = task.looker.offset.weight.grad.view(16, 512, -1)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("network", ["psp-backbone", "e4e-backbone"])

@@ -41,8 +41,8 @@ plan_options = together(
     click.option(
         "--quality",
         type=click.Choice(list(PROGRAMS)),
-        help="Choose the inversion by what it comes to: fast is the encoder, good surely the "
-        "same person, best as near as can be.  [default: best, with --budget]",
+        help="Choose the inversion by what it comes to: fast is the encoder, and its looks, "
+        "good surely the same person, best as near as can be.  [default: best, with --budget]",
     ),
     click.option(
         "--budget",

@@ -41,7 +41,7 @@ models_option = together(
         "--encoder",
         type=click.Path(path_type=Path),
         help="A file that holds another encoder of photos; it brings its own generator, if any. "
-        "One of train/restyle.py looks again beside tedi's own.",
+        "One of train/restyle.py looks again with tedi's own generator.",
     ),
 )
 """Networks of one's own, for `models_of`."""

@@ -6,13 +6,17 @@ drawing of the present code, and takes what it says for the next move,
     ws_{t+1} = ws_t + R(x, G(ws_t)).
 
 Published networks see both pictures as six channels and begin at the mean face; `FromMean` is one
-of those. `ResidualEncoder` begins at the code of the visual encoder and looks through that
-encoder's eyes, which are neither trained again nor part of its weights: its squeezed maps of the
-two pictures are subtracted, as are the descriptors of the two persons and the pictures themselves,
-made small. Differences are not normalised: a small one is to make a small move.
+of those. `ResidualEncoder` begins at the code of the visual encoder E and looks through E's eyes,
+which are no part of its weights. It is linear in what it sees differ, by a matrix that is linear in
+the face, for the way to a face depends on the face:
+
+    R = T M [h; h ⊗ k],  h = A (φ(x) − φ(G(ws_t))),  k = B ψ(x).
+
+φ is who it is (the descriptor of face recognition), the picture made small, and E's squeezed maps;
+ψ is what E makes of these maps; T is E's tint. So where nothing differs, nothing moves.
+`tedi.training.looks` fits A, B and M in closed form to moves that optimisation has found.
 """
 
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch
@@ -21,11 +25,11 @@ from torch import Tensor, nn
 
 from tedi.encoders.psp import PublishedEncoder
 from tedi.encoders.restyle import fit
-from tedi.encoders.visual import LOOKS, PERSON, PERSON_SCALE, Look, VisualEncoder
+from tedi.encoders.visual import PERSON, Look, VisualEncoder
 from tedi.errors import UsageError
 
 THUMB = 16  # pixels a side of the pictures that are subtracted
-LEAST = 1e-3  # deviation of squeezed maps below which differences are not enlarged
+RANKS = (128, 32, 256)  # numbers of h and of k; rank of M
 
 Seen = dict[str, Tensor]
 """What is seen of pictures, (N, …) each by name."""
@@ -76,41 +80,30 @@ class FromMean(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """Moves of codes, of pictures and what the codes draw; untrained, it moves nothing.
+    """Moves of codes, of pictures and what the codes draw; unfitted, it moves nothing.
 
     Args:
-        first: the visual encoder, which gives the first code and looks at pictures. It is frozen,
-            and no part of the weights.
-        describe: pictures -> descriptors of persons (N, 128); None takes the first encoder's.
+        first: the visual encoder, told who it is, which gives the first code and looks at
+            pictures. It is frozen, and no part of the weights.
         steps: how often it looks when nobody says so.
     """
 
-    def __init__(
-        self,
-        first: VisualEncoder,
-        describe: Callable[[Tensor], Tensor] | None = None,
-        *,
-        steps: int = 2,
-    ) -> None:
+    scale: Tensor
+
+    def __init__(self, first: VisualEncoder, *, steps: int = 2) -> None:
         super().__init__()
         self.steps = steps
         self._first = (first.eval().requires_grad_(False),)  # no module of this one
-        self._describe = describe
-        hidden = {name: look[-1] for name, look in LOOKS.items()}
-        whole, width = hidden["coarse"], first.width
-        enter = {n: look.leave.in_features for n, look in self.looks.items()}
-        heads = {n: cast("nn.Linear", head).out_features for n, head in first.offset.items()}
-        self.enter = nn.ModuleDict({n: nn.Linear(enter[n], h) for n, h in hidden.items()})
-        self.person = nn.Linear(PERSON, whole, bias=False)
-        self.thumb = nn.Linear(3 * THUMB**2, whole, bias=False)
-        self.context = nn.ModuleDict(
-            {n: nn.Linear(whole, h, bias=False) for n, h in hidden.items()}
-        )
-        self.place = nn.Linear(whole, width)
-        self.offset = nn.ModuleDict({n: nn.Linear(h, heads[n]) for n, h in hidden.items()})
-        for part in (self.place, *self.offset.values()):
-            for parameter in part.parameters():
-                nn.init.zeros_(parameter)
+        apart, known, rank = RANKS
+        looks = self.looks.values()
+        self.widths = (PERSON, 3 * THUMB**2, *(look.leave.in_features for look in looks))
+        self.face_width = sum(look.leave.out_features for look in looks)
+        self.register_buffer("scale", torch.ones(sum(self.widths)))  # of differences, in φ's order
+        self.gap = nn.Linear(sum(self.widths), apart, bias=False)  # A
+        self.face = nn.Linear(self.face_width, known)  # B
+        self.meet = nn.Linear(apart * (1 + known), rank, bias=False)  # M is offset times meet
+        self.offset = nn.Linear(rank, first.slots * first.width, bias=False)
+        nn.init.zeros_(self.offset.weight)
 
     @property
     def first(self) -> VisualEncoder:
@@ -129,32 +122,33 @@ class ResidualEncoder(nn.Module):
 
     @torch.no_grad()
     def see(self, image: Tensor) -> Seen:
-        """Squeezed maps by group of slots, the picture made small, and the person."""
-        describe = self._describe or self.first.describe
-        if describe is None:
+        """φ, "picture" (N, `widths` together), and ψ, "face" (N, `face_width`), of pictures."""
+        if (describe := self.first.describe) is None:
             raise UsageError("describe: looking again needs an identity network, got None")
-        small = F.adaptive_avg_pool2d(image, THUMB).flatten(1)
-        person = PERSON_SCALE * describe(image)
         maps = self.first.maps(image)
-        squeezed = {name: look.squeezed(maps[name]) for name, look in self.looks.items()}
-        return squeezed | {"thumb": small, "person": person}
+        squeezed = [look.squeezed(maps[name]) for name, look in self.looks.items()]
+        known = [
+            look.leave(look.norm(x)) for look, x in zip(self.looks.values(), squeezed, strict=True)
+        ]
+        small = F.adaptive_avg_pool2d(image, THUMB).flatten(1)
+        picture = torch.cat([describe(image), small, *squeezed], dim=1)
+        return {"picture": picture, "face": torch.cat(known, dim=1)}
 
     def look(self, target: Seen, drawn: Tensor) -> Tensor:
         """Moves (N, L, C)."""
-        here = self.see(drawn)
-        seen = {n: enter(_apart(target[n], here[n])) for n, enter in self.enter.items()}
-        person = self.person(target["person"] - here["person"])
-        whole = F.gelu(seen["coarse"] + person + self.thumb(target["thumb"] - here["thumb"]))
-        offsets = [
-            self.offset[n](F.gelu(seen[n] + self.context[n](whole))).unflatten(
-                1, (-1, self.first.width)
-            )
-            for n in LOOKS
-        ]
-        place = self.place(whole) @ self.first.color.T
-        return place[:, None] + torch.cat(offsets, dim=1) @ self.first.tint.T
+        apart = self.apart(target["picture"], self.see(drawn)["picture"])
+        return self.moves(self.meet(self.met(apart, self.face(target["face"]))))
 
+    def apart(self, there: Tensor, here: Tensor) -> Tensor:
+        """H (N, H) of what is seen of the pictures and of the drawings."""
+        return self.gap((there - here) / self.scale)
 
-def _apart(here: Tensor, there: Tensor) -> Tensor:
-    """Difference of squeezed maps (N, H), in deviations of the first ones."""
-    return (here - there) / here.std(dim=1, keepdim=True).clamp_min(LEAST)
+    @staticmethod
+    def met(apart: Tensor, face: Tensor) -> Tensor:
+        """[h; h ⊗ k], (N, H (1 + K))."""
+        return torch.cat([apart, (apart[:, :, None] * face[:, None]).flatten(1)], dim=1)
+
+    def moves(self, met: Tensor) -> Tensor:
+        """Moves (N, L, C)."""
+        first = self.first
+        return self.offset(met).unflatten(1, (first.slots, first.width)) @ first.tint.T

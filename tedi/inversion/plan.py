@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from tedi.descent import OnStep
+from tedi.encoders.residual import Looker
 from tedi.errors import TediError, UsageError
 from tedi.generators.mobilestylegan import MobileStyleGAN
 from tedi.interfaces import Generator
@@ -34,10 +35,19 @@ from tedi.inversion.likeness import check_target, fit
 from tedi.inversion.limits import Clock, Pace, Watch, free_memory
 from tedi.inversion.optimize import InDomain
 from tedi.inversion.place import find_place
-from tedi.inversion.programs import PROGRAMS, SPACE, TRIAL, Rung, for_any_place
+from tedi.inversion.programs import (
+    LOOKS,
+    PROGRAMS,
+    SPACE,
+    TRIAL,
+    Rung,
+    for_any_place,
+    with_looks,
+)
 from tedi.losses import Describe, Maps
 from tedi.registry import unknown
 
+LOOKS_COST = 2.0  # of looks, in times of the encoder and its figures, at most
 TRIAL_COST = 4.0  # of steps that are timed, in times of a look at a full-size drawing, at most
 MARGIN = 0.05  # share of the budget that is kept for a machine that becomes slower
 TURN, SCALE, SHIFT = 10.0, 1.25, 0.15  # degrees, factor, of the half width: W+ holds a face so far
@@ -92,9 +102,9 @@ class Planner:
         encoder: pictures (N, 3, h, h) of a preview's size -> codes (N, L, C), in eval mode.
         maps: perceptual features, such as `AttributeModel.maps`.
         describe: identity network.
-        quality: a name of `PROGRAMS`: "fast" is the encoder; "good" the same person without
-            doubt, drawn by the generator as it is; "best" as near as can be, by a generator of the
-            face's own if need be.
+        quality: a name of `PROGRAMS`: "fast" is the encoder, with its looks; "good" the same person
+            without doubt, drawn by the generator as it is; "best" as near as can be, by a generator
+            of the face's own if need be.
         budget: seconds that it may take; None: no limit. The first rung is always taken.
         own: a generator of the face's own may be made.
         aligned: the face is known to lie as FFHQ's do; else "best" looks whether it does.
@@ -107,6 +117,7 @@ class Planner:
         find: where a face lies, as `tedi.inversion.place.find_place` tells it.
         reader: reads places and, for `tedi.inversion.fspace`, base codes; None: places are looked
             for, which takes longer.
+        looker: looks again, for `tedi.inversion.restyle`; None: it is left out.
 
     Raises:
         UsageError: an unknown quality, a budget that is no time, or a face both aligned and as it
@@ -132,6 +143,7 @@ class Planner:
         methods: Mapping[str, Any] = INVERTERS,
         find: Callable[..., Tensor] = find_place,
         reader: Reader | None = None,
+        looker: Looker | None = None,
     ) -> None:
         if quality not in PROGRAMS:
             raise unknown("quality", quality, PROGRAMS)
@@ -142,7 +154,7 @@ class Planner:
         self.generator, self.encoder, self.maps, self.describe = generator, encoder, maps, describe
         self.quality, self.budget, self.own, self.dtype = quality, budget, own, dtype
         self.aligned, self.as_found = aligned, as_found
-        self.find, self.reader = find, reader
+        self.find, self.reader, self.looker = find, reader, looker
         self.tell = tell or (lambda line: None)
         self.clock, self.memory, self.methods = clock, memory, methods
 
@@ -183,7 +195,8 @@ class _Climb:
     def __init__(self, planner: Planner, target: Tensor, on_step: OnStep | None) -> None:
         self.planner, self.target, self.on_step = planner, target, on_step
         program = PROGRAMS[planner.quality]
-        self.program = for_any_place(program) if planner.as_found else program
+        program = for_any_place(program) if planner.as_found else program
+        self.program = with_looks(program) if planner.looker else program
         self.begun, self.pace = planner.clock(), Pace(inf)
         self.told: list[dict[str, Any]] = []
         self.asked = self.short = False
@@ -206,9 +219,11 @@ class _Climb:
 
     def go(self) -> Inversion:
         """The other rungs, one by one, as long as it takes."""
-        rungs = self.program.rungs[1:]
+        looks = tuple(rung for rung in self.program.rungs if rung is LOOKS)
+        rungs = tuple(rung for rung in self.program.rungs[1:] if rung is not LOOKS)
         if rungs and self.planner.budget is not None:
             rungs = (TRIAL, *rungs)
+        rungs = (*looks, *rungs)
         for last, rung in zip((None, *rungs), rungs, strict=False):
             # Steps that were only timed are no reason to end: the others follow as without a clock.
             why = "a step is timed" if last is TRIAL else self._missed()
@@ -276,8 +291,8 @@ class _Climb:
         left, pace = self.usable, self.pace
         if left == inf:
             return rung
-        if rung is TRIAL:
-            least = TRIAL_COST * pace.closing
+        if rung in (LOOKS, TRIAL):
+            least = (LOOKS_COST if rung is LOOKS else TRIAL_COST) * pace.closing
             self.short = least > left
             return self._too_long(least) if self.short else rung
         if pace.preview is None:
@@ -329,6 +344,8 @@ class _Climb:
             known["options"] = options
         if getattr(kind, "reads_places", False):
             known["reader"] = p.reader
+        if rung is LOOKS:
+            known["looker"] = p.looker
         watch = Watch(
             p.clock,
             begun + self.usable,
@@ -344,7 +361,8 @@ class _Climb:
         figures = {name: float(value[0]) for name, value in found.extras["figures"].items()}
         figures["identity"] **= 0.5
         self.asked = watch.asked
-        self._learn(rung, watch)
+        if rung is not LOOKS:  # its looks are no steps
+            self._learn(rung, watch)
         steps = found.extras.get("steps", 0) + (start.steps if start else 0)
         return Outcome(rung, found, options, steps, p.clock() - begun, figures)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from tedi.editing.regions import keep_detail
 from tedi.encoders.attributes import AttributeModel
 from tedi.encoders.base import BaseReader
 from tedi.encoders.parser import FaceParser
+from tedi.encoders.residual import ResidualEncoder
+from tedi.encoders.visual import VisualEncoder
 from tedi.errors import TediError, UsageError
 from tedi.faces import (
     MIN_SIZE,
@@ -54,6 +56,7 @@ from tedi.pipeline.foreign import Again, Foreign, Widened, unknown_w
 
 DETECTOR = "mtcnn"
 VISUAL = "visual-mobilestylegan-ffhq"
+RESTYLE = "restyle-mobilestylegan-ffhq"
 IDENTITY = "face-recognition"
 FEATURES = "attributes-lite0"
 PARSER = "parser-lite0"
@@ -224,6 +227,8 @@ class Photos:
             raise UsageError(f"options: {method} has no steps to set; choose optimize")
         if getattr(kind, "reads_places", False):
             known["reader"] = self.reader
+        if getattr(kind, "looks_again", False):
+            known["looker"] = self.looker
         encoder = self.encoder if needs_encoder else None
         inverter: Inverter = kind(self.generator, encoder, **known)
         return inverter
@@ -269,6 +274,7 @@ class Photos:
             dtype=dtype,
             tell=tell,
             reader=self.reader,
+            looker=self.looker,
         )
         return planner(photo.image.to(self.generator.w_avg), on_step)
 
@@ -396,6 +402,14 @@ class Photos:
         if self.foreign or self.generator.name != MobileStyleGAN.name:
             return None
         return load_base_reader(self.file(BASE)).to(self.generator.w_avg.device)
+
+    @cached_property
+    def looker(self) -> ResidualEncoder | None:
+        """Looks again beside `encoder`; None where that does so itself, or none is shipped."""
+        if self.foreign or self.looking or self.generator.name != MobileStyleGAN.name:
+            return None
+        encoder = cast("VisualEncoder", self.encoder)
+        return load_residual_encoder(self.file(RESTYLE), encoder, sha256=self.weights[VISUAL])
 
     @cached_property
     def identity(self) -> Identity:

@@ -4,12 +4,12 @@ Every photo is looked at several times. Each look has the whole loss of `tedi.tr
 its gradient goes no further back than its own move: the code and the drawing that a look begins
 with are taken as given (Alaluf et al. 2021, arXiv 2104.02699, section 3).
 
-For the embedded generator `ResidualEncoder` learns, beside the shipped visual encoder. Of what it
-learns on previews, as there, little is left at full size, unless it is trained on (`full`). For a
-generator from a file a network of the pSp family with six channels learns from nothing, and begins
-at the mean of W: `configs/restyle-file.yaml`. What that training has otherwise than the published
-ones: perceptual features of EfficientNet for LPIPS, dlib's descriptors for ArcFace's, AdamW with a
-falling rate for Ranger, and fresh codes for the pool that D_W is shown.
+For the embedded generator `ResidualEncoder` goes on from where `tedi.training.looks` has fitted it:
+from nothing, 400 steps of 8 photos brought persons no nearer. For a generator from a file a network
+of the pSp family with six channels learns from nothing, and begins at the mean of W:
+`configs/restyle-file.yaml`. What that training has otherwise than the published ones: perceptual
+features of EfficientNet for LPIPS, dlib's descriptors for ArcFace's, AdamW with a falling rate for
+Ranger, and fresh codes for the pool that D_W is shown.
 """
 
 import json
@@ -27,19 +27,22 @@ from torch import Tensor, nn
 from tedi import config, zoo
 from tedi.allocator import keep_freed_memory
 from tedi.checkpoints import bundle, native
+from tedi.checkpoints.residual import load_residual_encoder
 from tedi.encoders import ENCODERS
 from tedi.encoders.psp import PublishedEncoder
 from tedi.encoders.residual import FromMean, ResidualEncoder
 from tedi.errors import UsageError
 from tedi.interfaces import Generator
 from tedi.inversion.encode import draw_full
-from tedi.losses.perceptual import distance
+from tedi.training.looks import look_by_look
 from tedi.training.loop import Settings
 from tedi.training.networks import open_generator
 from tedi.training.pictures import SIZE, draw_previews, from_bytes, photo_pixels
 from tedi.training.visual import PhotoOptions, PhotoTask, drawn_codes, worn
 
 FIRST = "visual-mobilestylegan-ffhq"
+FITTED = "restyle-mobilestylegan-ffhq"
+EXACT = ("w_avg", "scale")  # kept in full precision
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class RestyleOptions(PhotoOptions):
     looks: int = 3  # a photo, each with the whole loss
     measured: int = 50  # held-out photos that the figures are of
     generator: str = ""  # file of a generator; "" is the embedded one
+    start: str = ""  # encoder of moves to go on from, for the embedded one; "" is the shipped one
     network: str = "psp-backbone"  # of ENCODERS: what learns for a generator from a file
     depth: int = 50  # of its trunk
 
@@ -78,15 +82,6 @@ def make_task(settings: Settings) -> "RestyleTask":
     return RestyleTask(generator, draw, photos, (ws, drawn), options, settings)
 
 
-NAMES = (
-    "mean squared error",
-    "perceptual distance",
-    "identity distance",
-    "same person",
-    "offset from one w",
-)
-
-
 class RestyleTask(PhotoTask):
     """Fits what looks again; the two judges learn beside it."""
 
@@ -110,7 +105,8 @@ class RestyleTask(PhotoTask):
         if not self.options.generator:
             first = native.load_visual_encoder(zoo.pull(FIRST))
             first.describe = self.describe
-            return ResidualEncoder(first.to(self.here))
+            start = Path(self.options.start) if self.options.start else zoo.pull(FITTED)
+            return load_residual_encoder(start, first.to(self.here)).requires_grad_()
         generator, kind = self.generator, ENCODERS[self.options.network]
         if not (isinstance(kind, type) and issubclass(kind, PublishedEncoder)):
             raise UsageError(f"network: expected one of the pSp family, got {self.options.network}")
@@ -155,33 +151,12 @@ class RestyleTask(PhotoTask):
             losses["code"] = o.code * (ws[n:] - codes).square().mean() / self.variance
         return losses | self._compared(photo, target) | self._near_w(ws[:n], rng)
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Look by look on held-out photos: how like the photo, and how far slots lie apart."""
+        """Figures of held-out photos, look by look."""
         held = np.array(self.photos[-self.options.held_out // 2 :][: self.options.measured])
-        looks: dict[int, list[Tensor]] = {}
-        for image in from_bytes(held).to(self.here).split(1):
-            seen, ws = self.looker.see(image), self.looker.begin(image)
-            for look in range(self.options.looks + 1):
-                shown = self.generator.preview(ws)
-                looks.setdefault(look, []).append(self._figures(shown, image, ws))
-                if look < self.options.looks:
-                    ws = ws + self.looker.look(seen, shown)
-        told = {"photos": float(len(held))}
-        for look, rows in looks.items():
-            values = torch.cat(rows).mean(dim=0).tolist()
-            named = zip(NAMES, values, strict=True)
-            told |= {f"{name}, look {look}": round(value, 4) for name, value in named}
-        return told
-
-    def _figures(self, shown: Tensor, image: Tensor, ws: Tensor) -> Tensor:
-        """Figures (N, 5) in the order of `NAMES`."""
-        apart = (self.describe(shown) - self.describe(image)).norm(dim=1)
-        like = distance(self.features.maps(shown), self.features.maps(image))
-        error = (shown - image).square().mean(dim=(1, 2, 3))
-        offset = (ws - ws.mean(dim=1, keepdim=True)).norm(dim=2).mean(dim=1)
-        same = (apart < self.describe.same).float()
-        return torch.stack([error, like, apart, same, offset], dim=1)
+        networks = (self.generator.preview, self.features.maps, self.describe)
+        image = from_bytes(held).to(self.here)
+        return look_by_look(self.looker, *networks, image, self.options.looks)
 
     def export(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """What looks again alone, in half precision; `tedi` reads a published network's file."""
@@ -203,14 +178,15 @@ class RestyleTask(PhotoTask):
             "first": zoo.sha256(zoo.pull(FIRST)),
             "licence": "MIT; trained on CelebA-HQ photos, which are for non-commercial research",
             "data": "CelebA-HQ photos (Karras et al. 2018; Lee et al. 2020), the last "
-            f"{self.options.held_out} held out, and faces that mobilestylegan-ffhq drew",
+            f"{self.options.held_out} held out"
+            + (", and faces that mobilestylegan-ffhq drew" if self.options.drawn_batch else ""),
             "note": "Moves of W+ codes, of aligned photos and what the codes draw; looks through "
             f"{FIRST}.",
         }
 
 
 def halved(network: nn.Module) -> dict[str, Tensor]:
-    """Its state in half precision, but for the mean of W and what are no real numbers."""
+    """Its state in half precision, but for means, scales and what are no real numbers."""
     state = network.state_dict()
-    whole = {n for n, t in state.items() if n == "w_avg" or not t.is_floating_point()}
+    whole = {n for n, t in state.items() if n in EXACT or not t.is_floating_point()}
     return {n: t if n in whole else t.half() for n, t in state.items()}
