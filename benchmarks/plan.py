@@ -3,9 +3,9 @@
     python benchmarks/plan.py --rows 4210:4222 --out benchmarks/plan.json
 
 "places": photos (CelebA-HQ, aligned; never committed) are moved as in `geometry.py`; how far the
-place that is read, or looked for, is from the move, and how many W+ is said to hold. "quality" and
-"budget": what `--quality` and `--budget` come to, beside the encoder's code. Parts that a report
-has already are kept.
+place that is read, or looked for, is from the move, and how many W+ is said to hold. "fast",
+"quality" and "budget": what `--quality` and `--budget` come to, beside the encoder's code. Parts
+that a report has already are kept.
 """
 
 import argparse
@@ -86,6 +86,7 @@ def planned(model: pipeline.Toolkit, photos: list[Tensor], **asked: Any) -> dict
             maps=model.photos.features.maps,
             describe=model.photos.identity,
             reader=model.photos.reader,
+            looker=model.photos.looker,
             **asked,
         )
         began = time.monotonic()
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("--rows", default="4210:4222", help="photos, from:to")
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/celebahq256"))
     parser.add_argument("--cache", type=Path, default=Path("runs/photos256.npy"))
-    parser.add_argument("--only", choices=("places", "quality", "budget"), action="append")
+    parser.add_argument("--only", choices=("places", "fast", "quality", "budget"), action="append")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -125,6 +126,7 @@ def main() -> None:
     model = pipeline.load(device="cpu")
     parts: dict[str, Callable[[], Any]] = {
         "places": lambda: places(model, photos),
+        "fast": lambda: {"quality": "fast"} | planned(model, photos, quality="fast"),
         "quality": lambda: {"quality": "good"} | planned(model, photos, quality="good"),
         "budget": lambda: (
             {"quality": "good", "budget": options.budget}

@@ -377,5 +377,6 @@ def after(generator: Generator, at: int) -> int:
     """
     first = max(generator.layers(at)) + 1
     if first == generator.slots:
-        raise UsageError(f"at: expected a resolution with slots after it, got {at}")
+        smaller = f"such as {at // 2}"
+        raise UsageError(f"at: expected a resolution with slots after it, {smaller}, got {at}")
     return first
