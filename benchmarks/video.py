@@ -443,14 +443,29 @@ def grow(folder: Path, count: int) -> None:
     print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
 
 
-def steadiness(path: Path, folder: Path, text: str) -> dict[str, Any]:
-    """`tedi evaluate video` of ways to edit one clip."""
-    ways = {"as shipped": [], "no smoothing": ["--smooth", "0"], "an edit a frame": ["--per-frame"]}
-    found = {}
+STEADY = {"as shipped": [], "no smoothing": ["--smooth", "0"], "an edit a frame": ["--per-frame"]}
+
+
+def moved_by(generator: Path | None) -> dict[str, list[str]]:
+    """Ways of a StyleGAN3 from a file, which moves the face itself in a square that stays."""
+    if generator is None:
+        raise SystemExit("stylegan3: pass --generator FILE, of tedi's W (train/stylegan3.py)")
+    own = ["--generator", str(generator)]
+    ways = {"stylegan3": [], "a wider field": ["--field", "0.4"], "face crop": ["--crop", "face"]}
+    return {name: [*own, *options] for name, options in ways.items()}
+
+
+def steadiness(
+    path: Path, folder: Path, text: str, ways: dict[str, list[str]]
+) -> dict[str, dict[str, Any]]:
+    """`tedi evaluate video` of ways to edit one clip, and the seconds that they took."""
+    found: dict[str, dict[str, Any]] = {}
     for name, options in ways.items():
         out = folder / f"{path.stem}-{name.replace(' ', '-')}.mp4"
+        began = time.monotonic()
         if not out.is_file() and run(["video", str(path), text, "--out", str(out), *options]):
             raise SystemExit(1)
+        seconds = time.monotonic() - began
         where = folder / f"evaluation-{out.stem}"
         if run(["evaluate", "video", str(path), str(out), "--out", str(where)]):
             raise SystemExit(1)
@@ -459,6 +474,7 @@ def steadiness(path: Path, folder: Path, text: str) -> dict[str, Any]:
             side: {s["name"]: [s["value"], s["low"], s["high"], s["n"]] for s in scores}
             for side, scores in report["scores"].items()
         }
+        found[name]["seconds, loading included"] = round(seconds, 1)
     return found
 
 
@@ -617,7 +633,7 @@ def blinks_kept(stage: Stage, folder: Path, photos: Path, rows: Sequence[int]) -
 
 
 PARTS = ("truth", "hardships", "swaps", "speed", "memory", "steadiness", "ground", "tuned")
-PARTS += ("blinks",)
+PARTS += ("blinks", "stylegan3")
 
 
 def main() -> None:
@@ -629,6 +645,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file; parts that are there are kept")
     parser.add_argument("--photos", type=Path, default=Path("../shared/data/celebahq256"))
     parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--generator", type=Path, help="a StyleGAN3 of tedi's W, for that part")
     parser.add_argument("--grow", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.films.mkdir(parents=True, exist_ok=True)
@@ -647,10 +664,12 @@ def main() -> None:
         "ground": lambda: ground_kept(stage, folder, options.photos, range(4000, 4006), 12),
         "tuned": lambda: likeness(stage, folder, options.photos, range(4000, 4003), 12, 6),
         "blinks": lambda: blinks_kept(stage, folder, options.photos, range(4000, 4006)),
-        "steadiness": lambda: steadiness(walk, folder, "with a beard"),
+        "steadiness": lambda: steadiness(walk, folder, "with a beard", STEADY),
+        "stylegan3": lambda: steadiness(walk, folder, "with a beard", moved_by(options.generator)),
     }
     told = json.loads(options.out.read_text()) if options.out and options.out.is_file() else {}
-    for name in options.only or PARTS:
+    every = [name for name in PARTS if name != "stylegan3" or options.generator]
+    for name in options.only or every:
         told[name] = measures[name]()
         print(name, json.dumps(told[name]), flush=True)
         if options.out:
