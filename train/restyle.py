@@ -29,7 +29,7 @@ from tedi.training.looks import LessonOptions, Lessons
 from tedi.training.networks import open_generator
 from tedi.training.pictures import photo_pixels
 from tedi.training.restyle import FIRST, RestyleOptions, halved
-from train import main, read
+from train import main, parsed, read
 
 CONFIG, FOLDER = Path("configs/restyle.yaml"), Path("runs/restyle-lessons")
 
@@ -58,14 +58,17 @@ def fitted(options: RestyleOptions) -> None:
 
 def both(arguments: list[str]) -> int:
     """Exit status of the fit and of the config's run."""
-    if "--dry-run" not in arguments and "--help" not in arguments:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-        try:
-            fitted(config.build(RestyleOptions, read(CONFIG, []).options, where=str(CONFIG)))
-        except TediError as error:
-            print(f"train: {error}", file=sys.stderr)
-            return error.exit_code
-    return main([str(CONFIG), *arguments])
+    every = [str(CONFIG), *arguments]
+    asked = parsed(every)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        options = read(asked.config, asked.set).options
+        if not asked.dry_run:
+            fitted(config.build(RestyleOptions, options, where=str(asked.config)))
+    except TediError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return error.exit_code
+    return main(every)
 
 
 if __name__ == "__main__":
